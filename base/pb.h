@@ -1,0 +1,38 @@
+/* Protobuf from outside. protobuf-c has no limit of depth and checks no UTF-8, so nothing is unpacked before an
+ * iterative scan, driven by the descriptor, has checked depth, lengths, counts, wire types and UTF-8 (design.md,
+ * "protobuf-c"). Unpacking allocates from the call's arena and is never freed piece by piece. */
+#ifndef BASE_PB_H
+#define BASE_PB_H
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include <protobuf-c/protobuf-c.h>
+
+struct pb_limits {
+    unsigned depth;  /* nested messages; 0 = 100 */
+    size_t elements; /* fields in all, nested ones included; 0 = one for each two bytes of input at most 4 Mi */
+};
+
+/* Why a scan refused, as a text that never changes: etcd's own words where it has some (grpc.md "unparsable
+ * protobuf"): "proto: cannot parse invalid wire-format data", "string field contains invalid UTF-8". */
+struct pb_fault {
+    const char *reason;
+    size_t offset; /* in the input */
+};
+
+/* 0, or ERR_MALFORMED with *fault filled (fault may be NULL). Unknown fields are allowed and skipped. */
+int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_limits limits, struct pb_fault *fault);
+
+/* Scans, then unpacks into the arena. NULL when the scan refuses. bytes fields may point into the arena only, so `in`
+ * may go away. Never call protobuf_c_message_free_unpacked on the result. */
+ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
+                            struct pb_fault *fault);
+
+/* Packs into the arena / appends to a buffer. Fields ascending, proto3 zero values left out (protobuf-c's own order). */
+struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena);
+void pb_append(struct buffer *out, const ProtobufCMessage *message);
+
+/* Is this UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF)? */
+bool utf8_valid(struct bytes text);
+
+#endif

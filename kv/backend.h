@@ -1,0 +1,114 @@
+/* The store behind the state machine: tables of ordered byte strings, written by whole batches. The only users of LMDB
+ * are behind this interface; an ordered in-memory twin (for chaos/sim) has the same behaviour and a crash that keeps a
+ * prefix of whole batches.
+ *
+ * Threads: backend_commit is called by one thread at a time (the store thread). Reads may run on any thread at the same
+ * time as a commit; a read sees all of the batches committed before it began and nothing of later ones.
+ *
+ * Batches carry the log position that they bring the tables to, and put it into the table `meta` (consistent_index,
+ * term: backend.md) in the same transaction, so that what is stored is always a prefix of the log. */
+#ifndef KV_BACKEND_H
+#define KV_BACKEND_H
+
+#include "base/bytes.h"
+#include "base/list.h"
+
+/* etcd's buckets (backend.md) and kedge's own table, which is never exported and in no hash. */
+enum backend_table {
+    BACKEND_KEY,
+    BACKEND_META,
+    BACKEND_LEASE,
+    BACKEND_ALARM,
+    BACKEND_CLUSTER,
+    BACKEND_MEMBERS,
+    BACKEND_MEMBERS_REMOVED,
+    BACKEND_AUTH,
+    BACKEND_AUTH_USERS,
+    BACKEND_AUTH_ROLES,
+    BACKEND_KEDGE,
+    BACKEND_TABLES,
+};
+
+const char *backend_table_name(enum backend_table table); /* etcd's bucket name: "key", "meta", … "authRoles", "kedge" */
+
+enum backend_kind { BACKEND_PUT, BACKEND_DELETE };
+
+/* One change. key and value are views; their owner (pending, the batch's own arena) keeps them until the batch is done. */
+struct backend_op {
+    uint8_t kind;  /* enum backend_kind */
+    uint8_t table; /* enum backend_table */
+    struct bytes key;
+    struct bytes value; /* empty for a delete */
+};
+
+struct backend_batch {
+    struct backend_op *ops; /* applied in order; deleting what is not there is no error */
+    size_t count;
+    uint64_t index, term; /* log position after this batch; index 0 = leave the stored position alone */
+    size_t bytes;         /* keys and values, for limits */
+};
+
+struct backend_stats {
+    uint64_t size_bytes;        /* used pages x page size at the last commit (etcd's dbSize, and what quota looks at) */
+    uint64_t size_in_use_bytes; /* that less the free pages */
+};
+
+struct backend;
+
+/* Makes the batch durable, all of it or nothing. Retrying after ERR_DISK_FULL is allowed (nothing of the batch was
+ * kept); after any other error the member must end. Returns 0, ERR_DISK_FULL, ERR_IO, ERR_CORRUPT_DATA. */
+int backend_commit(struct backend *b, const struct backend_batch *batch);
+
+/* A read transaction. Short: one slice, at most 256 KiB of values, never across turns of the loop (a long one stops all
+ * reuse of pages). For whole-table work use a view. */
+struct backend_read;
+int backend_read_begin(struct backend *b, struct backend_read **out);
+void backend_read_end(struct backend_read *r);
+
+/* *value is a view into the store, valid until the read ends. 0, ERR_ABSENT, ERR_CORRUPT_DATA (row checksum). */
+int backend_get(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value);
+
+/* Visits rows with key >= from in key order until the table ends or visit returns false. visit gets views valid during
+ * the call. Returns 0 or ERR_CORRUPT_DATA. Checks that a full scan sees as many rows as the table counts. */
+int backend_scan(struct backend_read *r, enum backend_table table, struct bytes from,
+                 bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
+uint64_t backend_count(struct backend_read *r, enum backend_table table);
+
+/* A view: a read transaction for work on whole tables that lasts (hash, snapshot, backup), opened on the store thread
+ * between two commits. The same functions read from it. At most two at a time: ERR_AGAIN for a third. */
+int backend_view_open(struct backend *b, struct backend_read **out);
+void backend_view_close(struct backend_read *r);
+
+struct backend_stats backend_stats(const struct backend *b);
+
+/* After many deletes: rewrites runs of leaves of table `key` that are less than half full, at most `budget_bytes` of
+ * them, as one durable commit; *cursor says where to go on (empty at first) and is empty again when the table's end was
+ * reached. Store thread. 0 or an error as backend_commit. */
+int backend_repack(struct backend *b, size_t budget_bytes, struct buffer *cursor);
+
+void backend_close(struct backend *b);
+
+/* --- LMDB (kv/backend_lmdb.c) --- */
+struct backend_lmdb_config {
+    const char *path;        /* of the file, DIR/member/snap/db; `PATH-lock` stands beside it */
+    uint64_t map_bytes;      /* 0 = 4 x quota_bytes between 16 GiB and 1 TiB, halved on failure */
+    uint64_t quota_bytes;
+    bool read_only;
+    bool unsafe_no_sync;     /* --unsafe-no-fsync: tests only */
+    bool check;              /* walk all pages before the first use (kedgeutl check, start after an unclean stop) */
+};
+
+/* Opens or creates the file, takes flock(EX) on it for life. *reason (may be NULL) gets a heap text that names file and
+ * offset for ERR_CORRUPT_DATA, ERR_LOCKED, ERR_IO; the caller frees it. */
+int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend **out, char **reason);
+
+/* --- in memory (kv/backend_memory.c), deterministic --- */
+struct backend *backend_open_memory(void);
+/* What a crash leaves: a new backend with the first `batches` commits since the last crash applied (the others are lost).
+ * backend_memory_commits says how many there are. The old one must not be used any more. */
+size_t backend_memory_commits(const struct backend *b);
+struct backend *backend_memory_crash(struct backend *b, size_t batches);
+/* The next commit returns this error once (0 = none). */
+void backend_memory_fail(struct backend *b, int error);
+
+#endif
