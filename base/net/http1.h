@@ -1,0 +1,85 @@
+/* An HTTP/1.1 server on a connection, for the routes beside gRPC: /health, /version, /metrics, the JSON gateway; for
+ * the peer port too. Behaves as Go's net/http does where a client can tell (http.tsv).
+ *
+ * Limits: request line and headers 32 KiB together and 10 s; body as options say; one request at a time on a
+ * connection (pipelined ones wait); an idle connection is closed after 180 s.
+ *
+ * Thread: the loop's. */
+#ifndef BASE_NET_HTTP1_H
+#define BASE_NET_HTTP1_H
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/net/connection.h"
+#include "base/net/loop.h"
+
+struct http1_header {
+    struct bytes name, value; /* as sent, the value without white space around it */
+};
+
+/* A request whose head and body have arrived, and its answer. Valid until the answer is complete, or on_abort. */
+struct http1_request {
+    struct bytes method; /* "GET" */
+    struct bytes target; /* as sent */
+    struct bytes path;   /* percent-decoded, without the query; begins with '/' */
+    struct bytes query;  /* raw, without '?'; empty if there is none */
+    struct bytes host;
+    const struct http1_header *headers;
+    size_t header_count;
+    struct bytes body;
+    const char *peer;   /* "127.0.0.1:53412" */
+    struct arena arena; /* lives as long as the request */
+    struct loop *loop;
+
+    /* The handler's own. on_abort: the connection was lost before the answer was complete; the request is gone when it
+     * returns. on_writable: after http1_writable was false. */
+    void *state;
+    void (*on_abort)(struct http1_request *request);
+    void (*on_writable)(struct http1_request *request);
+};
+
+/* First header of that name (any case); data is NULL when there is none. */
+struct bytes http1_header(const struct http1_request *request, const char *name);
+/* Value of a query parameter, decoded into the request's arena; data is NULL when it is not there. The nth of the name
+ * (0 = first): "exclude" may be given more than once. */
+struct bytes http1_query(struct http1_request *request, const char *name, size_t nth);
+bool http1_method_is(const struct http1_request *request, const char *method);
+
+/* --- answering: now or in a later turn, exactly once -----------------------------------------------------------------
+ */
+
+/* Adds a header to the answer. Before http1_respond / http1_stream_begin. Copied. */
+void http1_set(struct http1_request *request, const char *name, const char *value);
+/* Ends the request with this answer. content_type NULL = none. Content-Length and Date are added. For HEAD the body is
+ * not sent. The body is copied. */
+void http1_respond(struct http1_request *request, int status, const char *content_type, struct bytes body);
+void http1_respond_text(struct http1_request *request, int status, const char *content_type, const char *body);
+/* As Go's http.Error: text/plain; charset=utf-8, X-Content-Type-Options: nosniff, the text and a newline. */
+void http1_error(struct http1_request *request, int status, const char *text);
+void http1_not_found(struct http1_request *request); /* Go's "404 page not found" */
+
+/* An answer in pieces (chunked for HTTP/1.1, until close for 1.0). */
+void http1_stream_begin(struct http1_request *request, int status, const char *content_type);
+void http1_stream_write(struct http1_request *request, struct bytes data);
+bool http1_writable(struct http1_request *request); /* false above 64 KiB queued */
+void http1_stream_end(struct http1_request *request);
+void http1_stream_abort(struct http1_request *request); /* closes the connection: the client sees a cut-off body */
+
+/* --- serving
+ * ---------------------------------------------------------------------------------------------------------- */
+
+struct http1_options {
+    /* Called when a request is complete. Sees every path; routing is the owner's (http1_route helps). */
+    void (*handle)(void *owner, struct http1_request *request);
+    void *owner;
+    size_t max_body_bytes;      /* 413 above it; 0 = 2 MiB + 512 KiB */
+    uint64_t header_timeout_ms; /* 0 = 10 s */
+    uint64_t body_timeout_ms;   /* 0 = 60 s */
+    uint64_t idle_timeout_ms;   /* 0 = 180 s */
+};
+
+/* Makes the connection speak HTTP/1. Takes it over: it is closed and freed with the protocol. `options` must live as
+ * long as the connection. */
+void http1_serve(struct connection *connection, const struct http1_options *options);
+
+#endif

@@ -1,0 +1,79 @@
+/* The event loop of a thread: libuv, with a turn on top of it.
+ *
+ * A turn = what one poll found (sockets, completions posted by other threads), then the hooks (the core's turn), then
+ * the flush: each connection that has something to say writes once. So whatever many requests of a turn caused goes out
+ * in few system calls.
+ *
+ * Thread: a loop and everything on it belongs to the thread that runs it; only loop_wake may be called from others. */
+#ifndef BASE_NET_LOOP_H
+#define BASE_NET_LOOP_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* Room for one read of a socket, and for what one connection writes at once. Shared by all connections of the loop. */
+#define LOOP_READ_BYTES ((size_t)64 * 1024)
+#define LOOP_WRITE_BYTES ((size_t)96 * 1024)
+
+struct loop {
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; /* active while a hook has more work: the poll then doesn't sleep */
+    uv_timer_t timer;
+    uv_async_t async;
+    struct heap timers;
+    struct list hooks;
+    struct list flush; /* of loop_flush.node */
+    uint64_t now_ns;   /* monotonic, read at the begin of each turn */
+    bool in_turn;
+    uint8_t *read_buffer, *write_buffer;
+};
+
+int loop_init(struct loop *loop);   /* 0 or ERR_IO */
+void loop_close(struct loop *loop); /* all connections, timers and hooks must be gone; frees the rest */
+void loop_run(struct loop *loop);   /* until loop_stop */
+void loop_stop(struct loop *loop);
+/* One poll of at most timeout_ms (-1 = until something happens) and its turn. For blocking clients and tests. */
+void loop_step(struct loop *loop, int64_t timeout_ms);
+
+static inline uint64_t loop_now_ms(const struct loop *loop)
+{
+    return loop->now_ns / 1000000;
+}
+uint64_t loop_clock_ns(void); /* the monotonic clock, now */
+
+/* --- timers: embedded, allocation-free, cheap to set and to stop (most of them never fire) --- */
+struct loop_timer {
+    struct heap_node node; /* key: monotonic ms */
+    void (*fire)(struct loop_timer *timer);
+};
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_ms); /* also moves a set one */
+void loop_timer_stop(struct loop *loop, struct loop_timer *timer);                /* no effect if not set */
+
+/* --- hooks: run once a turn, in the order they were added --- */
+struct loop_hook {
+    struct list node;
+    /* Returns true if it has more work to do at once: then the next poll doesn't sleep. */
+    bool (*run)(struct loop_hook *hook);
+};
+void loop_hook_add(struct loop *loop, struct loop_hook *hook);
+void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
+
+/* Makes the loop take a turn soon. From any thread. */
+void loop_wake(struct loop *loop);
+
+/* --- flush: asked for during a turn, done at its end --- */
+struct loop_flush {
+    struct list node;
+    void (*run)(struct loop_flush *flush);
+};
+void loop_flush_init(struct loop_flush *flush, void (*run)(struct loop_flush *));
+void loop_flush_ask(struct loop *loop, struct loop_flush *flush); /* once a turn, however often it is asked for */
+void loop_flush_cancel(struct loop_flush *flush);
+
+#endif
