@@ -46,7 +46,8 @@ struct shared {
     uint8_t data[];
 };
 
-/* A new buffer of len bytes (uninitialised) with one reference, the caller's. Never NULL: no memory ends the process. */
+/* A new buffer of len bytes (uninitialised) with one reference, the caller's. Never NULL: no memory ends the process.
+ */
 struct shared *shared_new(size_t len);
 struct shared *shared_copy(struct bytes content);
 struct shared *shared_ref(struct shared *buffer);

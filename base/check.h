@@ -8,13 +8,13 @@
 
 /* Ends the process with abort() after writing "file:line: CHECK failed: text" and the formatted message to stderr. */
 __attribute__((noreturn, cold, format(printf, 4, 5))) void check_failed(const char *file, int line, const char *text,
-                                                                         const char *format, ...);
+                                                                        const char *format, ...);
 
 /* CHECK(condition) and CHECK(condition, "format", ...). */
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
         if (__builtin_expect(!(condition), 0)) {                                                                       \
-            check_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__);                                              \
+            check_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__);                                             \
         }                                                                                                              \
     } while (0)
 

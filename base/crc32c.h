@@ -8,4 +8,7 @@
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 
+/* The same without the processor's instruction: what other machines run, here for the test that compares the two. */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len);
+
 #endif

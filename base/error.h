@@ -1,6 +1,6 @@
-/* The one list of errors: what functions return is 0 or one of these, all negative. Each has the gRPC code and the exact
- * text that etcd's clients know (errors.tsv, kinds server and server-unmapped); those that never reach a client have a
- * text for the log. */
+/* The one list of errors: what functions return is 0 or one of these, all negative. Each has the gRPC code and the
+ * exact text that etcd's clients know (errors.tsv, kinds server and server-unmapped); those that never reach a client
+ * have a text for the log. */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
@@ -131,8 +131,8 @@ enum error {
 #undef X
 };
 
-enum grpc_code error_code(int error);   /* GRPC_OK for 0; CHECKs that the error is in the list */
-const char *error_text(int error);      /* the text, never NULL; "" for 0 */
-const char *error_name(int error);      /* "ERR_COMPACTED", for the log */
+enum grpc_code error_code(int error); /* GRPC_OK for 0; CHECKs that the error is in the list */
+const char *error_text(int error);    /* the text, never NULL; "" for 0 */
+const char *error_name(int error);    /* "ERR_COMPACTED", for the log */
 
 #endif

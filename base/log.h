@@ -29,10 +29,12 @@ struct log_field {
 #define log_uint(n, v) ((struct log_field){.name = (n), .kind = LOG_UINT, .number = (int64_t)(v)})
 #define log_bool(n, v) ((struct log_field){.name = (n), .kind = LOG_BOOL, .number = (v)})
 #define log_hex(n, v) ((struct log_field){.name = (n), .kind = LOG_HEX, .number = (int64_t)(v)}) /* ids: "%x" text */
-#define log_duration(n, ns) ((struct log_field){.name = (n), .kind = LOG_DURATION, .number = (int64_t)(ns)}) /* "1.5s" */
+#define log_duration(n, ns)                                                                                            \
+    ((struct log_field){.name = (n), .kind = LOG_DURATION, .number = (int64_t)(ns)}) /* "1.5s" */
 #define log_strs(n, v) ((struct log_field){.name = (n), .kind = LOG_STRS, .texts = (v)})
 
-/* log_info("message", log_str("path", p), log_int("count", n)); */
+/* log_info("message", log_str("path", p), log_int("count", n));
+ * A first field log_str("logger", "raft") names the part that speaks and is placed where zap places it. */
 #define log_line(level, message, ...)                                                                                  \
     do {                                                                                                               \
         if (log_enabled(level)) {                                                                                      \

@@ -28,7 +28,8 @@ int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_l
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
                             struct pb_fault *fault);
 
-/* Packs into the arena / appends to a buffer. Fields ascending, proto3 zero values left out (protobuf-c's own order). */
+/* Packs into the arena / appends to a buffer. Fields ascending, proto3 zero values left out (protobuf-c's own order).
+ */
 struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena);
 void pb_append(struct buffer *out, const ProtobufCMessage *message);
 
