@@ -105,7 +105,8 @@ const char *gotext_int(struct arena *arena, const char *text, int base, int bits
 
 const char *gotext_bool(struct arena *arena, const char *text, bool *out)
 {
-    static const char *const words[] = {"1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"};
+    static const char *const words[] = {"1", "t", "T", "true",  "TRUE",  "True",
+                                        "0", "f", "F", "false", "FALSE", "False"};
     for (size_t i = 0; i < 12; i++) {
         if (strcmp(text, words[i]) == 0) {
             *out = i < 6;
@@ -121,8 +122,8 @@ static const struct unit {
     const char *name;
     uint64_t ns;
 } units[] = {
-    {"ns", 1},          {"us", 1000},          {"\u00b5s", 1000},          {"\u03bcs", 1000},
-    {"ms", 1000000},    {"s", 1000000000},     {"m", 60000000000},         {"h", 3600000000000},
+    {"ns", 1},       {"us", 1000},      {"\u00b5s", 1000},  {"\u03bcs", 1000},
+    {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000},
 };
 
 static const char *duration_error(struct arena *arena, const char *what, const char *text)

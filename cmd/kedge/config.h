@@ -38,8 +38,8 @@ struct config {
 
     /* clustering */
     struct url_list initial_advertise_peer_urls, advertise_client_urls;
-    const char *initial_cluster;            /* the text, for logs */
-    struct config_member *initial_members;  /* the same, parsed; sorted by name */
+    const char *initial_cluster;           /* the text, for logs */
+    struct config_member *initial_members; /* the same, parsed; sorted by name */
     size_t initial_member_count;
     const char *initial_cluster_state; /* "new" or "existing": of interest only where no data is there yet */
     const char *initial_cluster_token;
@@ -60,7 +60,7 @@ struct config {
     const char *auto_compaction_mode, *auto_compaction_retention;
 
     /* kedge's own */
-    uint64_t io_threads;       /* 0 = all connections on the core's loop */
+    uint64_t io_threads;        /* 0 = all connections on the core's loop */
     uint64_t backend_map_bytes; /* address space for LMDB's map; 0 = chosen by the backend */
 
     /* raw texts that config.c turns into the fields above */

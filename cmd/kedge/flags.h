@@ -34,7 +34,7 @@ struct flag_info {
     const char *name;
     enum flag_type type;
     enum flag_state state;
-    const char *preset; /* the default as text */
+    const char *preset;  /* the default as text */
     const char *allowed; /* "a|b" for enums */
     size_t field;        /* offset in struct config; FLAG_NO_FIELD where nothing is stored */
     const char *section; /* heading in the usage text; NULL = not shown */
