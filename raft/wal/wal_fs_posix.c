@@ -1,0 +1,214 @@
+/* The real file layer. */
+#include "base/check.h"
+#include "raft/wal/wal_fs.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct posix_file {
+    struct wal_file base;
+    int fd;
+};
+
+static int fd_of(const struct wal_file *file)
+{
+    return ((const struct posix_file *)file)->fd;
+}
+
+static int result(int status)
+{
+    return status < 0 ? -errno : 0;
+}
+
+static int posix_make_dir(const struct wal_fs *fs, const char *path)
+{
+    (void)fs;
+    return result(mkdir(path, 0700));
+}
+
+static int posix_remove_dir(const struct wal_fs *fs, const char *path)
+{
+    (void)fs;
+    return result(rmdir(path));
+}
+
+static int posix_list(const struct wal_fs *fs, const char *path, void (*each)(void *arg, const char *name), void *arg)
+{
+    (void)fs;
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return -errno;
+    }
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            each(arg, entry->d_name);
+        }
+    }
+    int error = -errno;
+    closedir(dir);
+    return error;
+}
+
+static int posix_rename(const struct wal_fs *fs, const char *from, const char *to)
+{
+    (void)fs;
+    return result(rename(from, to));
+}
+
+static int posix_unlink(const struct wal_fs *fs, const char *path)
+{
+    (void)fs;
+    return result(unlink(path));
+}
+
+static int posix_sync_dir(const struct wal_fs *fs, const char *path)
+{
+    (void)fs;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int error = result(fsync(fd));
+    close(fd);
+    return error;
+}
+
+static int posix_open(const struct wal_fs *fs, const char *path, unsigned flags, struct wal_file **out)
+{
+    int how = O_CLOEXEC | ((flags & WAL_FS_WRITE) ? O_RDWR : O_RDONLY) | ((flags & WAL_FS_CREATE) ? O_CREAT : 0) |
+              ((flags & WAL_FS_TRUNCATE) ? O_TRUNC : 0);
+    int fd = open(path, how, (flags & WAL_FS_SHARED_MODE) ? 0666 : 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    struct posix_file *file = mem_alloc(sizeof *file);
+    *file = (struct posix_file){.base = {.fs = fs}, .fd = fd};
+    *out = &file->base;
+    return 0;
+}
+
+static void posix_close(struct wal_file *file)
+{
+    close(fd_of(file));
+    free(file);
+}
+
+static int posix_size(struct wal_file *file, uint64_t *out)
+{
+    struct stat st;
+    if (fstat(fd_of(file), &st) < 0) {
+        return -errno;
+    }
+    *out = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int posix_read(struct wal_file *file, void *data, size_t len, uint64_t offset, size_t *got)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(fd_of(file), (uint8_t *)data + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n == 0) {
+            break;
+        }
+        done += n < 0 ? 0 : (size_t)n;
+    }
+    *got = done;
+    return 0;
+}
+
+static int posix_write(struct wal_file *file, struct iovec *iov, size_t count, uint64_t offset)
+{
+    while (count > 0) {
+        ssize_t n = pwritev(fd_of(file), iov, (int)(count > IOV_MAX ? IOV_MAX : count), (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return -errno;
+        }
+        offset += (uint64_t)n;
+        size_t left = (size_t)n;
+        while (count > 0 && left >= iov->iov_len) {
+            left -= iov->iov_len;
+            iov++;
+            count--;
+        }
+        if (count > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + left;
+            iov->iov_len -= left;
+        }
+    }
+    return 0;
+}
+
+static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
+{
+    int status;
+    do {
+        status = fallocate(fd_of(file), 0, (off_t)offset, (off_t)len);
+    } while (status < 0 && errno == EINTR);
+    if (status == 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
+        return result(status);
+    }
+    uint64_t size;
+    int error = posix_size(file, &size);
+    if (error == 0 && size < offset + len) {
+        error = result(ftruncate(fd_of(file), (off_t)(offset + len)));
+    }
+    return error != 0 ? error : -EOPNOTSUPP;
+}
+
+static int posix_truncate(struct wal_file *file, uint64_t len)
+{
+    return result(ftruncate(fd_of(file), (off_t)len));
+}
+
+static int posix_sync(struct wal_file *file)
+{
+    return result(fdatasync(fd_of(file)));
+}
+
+static int posix_lock(struct wal_file *file)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd_of(file), F_OFD_SETLK, &lock) == 0) {
+        return 0;
+    }
+    if (errno == EINVAL || errno == ENOLCK) { /* no OFD locks there: as etcd, the older kind */
+        return flock(fd_of(file), LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    }
+    return errno == EACCES ? -EAGAIN : -errno;
+}
+
+const struct wal_fs *wal_fs_posix(void)
+{
+    static const struct wal_fs fs = {
+        .make_dir = posix_make_dir,
+        .remove_dir = posix_remove_dir,
+        .list = posix_list,
+        .rename = posix_rename,
+        .unlink = posix_unlink,
+        .sync_dir = posix_sync_dir,
+        .open = posix_open,
+        .close = posix_close,
+        .size = posix_size,
+        .read = posix_read,
+        .write = posix_write,
+        .allocate = posix_allocate,
+        .truncate = posix_truncate,
+        .sync = posix_sync,
+        .lock = posix_lock,
+    };
+    return &fs;
+}
