@@ -18,13 +18,13 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "kv/backend.h"
+#include "kv/lease.h"
 #include "kv/raft_internal.pb-c.h"
 #include "kv/row.h"
 #include "kv/rpc.pb-c.h"
+#include "kv/watch.h"
 
 struct kv;
-struct lease_set; /* kv/lease.h */
-struct watch_hub; /* kv/watch.h */
 
 enum kv_progress { KV_DONE = 0, KV_MORE = 1 };
 #define KV_BUDGET 1000
@@ -37,8 +37,8 @@ struct kv_config {
     uint32_t max_txn_ops;       /* 0 = 128 */
     uint32_t max_request_bytes; /* 0 = 1.5 MiB */
     uint32_t max_learners;      /* 0 = 1 */
-    int64_t min_lease_ttl_s;    /* 0 = 2 */
-    struct watch_hub *watch;    /* gets the events of each write transaction; NULL = nobody watches */
+    struct lease_config lease;
+    struct watch_hub *watch; /* gets the events of each write transaction; NULL = nobody watches (kv_set_watch) */
 };
 
 /* Builds the generation by scanning the backend (an empty backend becomes an empty store at revision 1). The backend
@@ -64,7 +64,12 @@ int64_t kv_compact_revision(const struct kv *kv);
 uint64_t kv_applied_index(const struct kv *kv);
 size_t kv_pending_bytes(const struct kv *kv);
 
-struct lease_set *kv_leases(struct kv *kv); /* the lease clock (keepalive, expiry, promote) is driven by core */
+struct lease_table *kv_leases(struct kv *kv); /* the lease clock (keepalive, expiry, promote) is driven by core */
+
+/* The hub reads history from this generation, and this generation publishes to the hub. After a change of generation:
+ * kv_set_watch on the new one, a source of the new one, watch_restore. */
+struct watch_source kv_watch_source(struct kv *kv);
+void kv_set_watch(struct kv *kv, struct watch_hub *hub);
 
 /* -------------------------------------------------------------------------------------- requests before proposing --- */
 
@@ -296,15 +301,9 @@ bool kv_downgrade(const struct kv *kv, const char **target_version); /* enabled?
 void kv_conf_state(const struct kv *kv, struct arena *arena, uint64_t **voters, size_t *voter_count, uint64_t **learners,
                    size_t *learner_count);
 
-/* ------------------------------------------------------------------------------------------- for watch and others --- */
+/* ------------------------------------------------------------------------------------------------------- for others --- */
 
-/* Visits the rows with `from` <= main (in ascending order of revision, whole transactions, tombstones too) until the
- * current revision, or until about budget rows were seen and a transaction is complete; *next gets the main to go on with
- * (current + 1 at the end). Rows are lent for the call (row_ref to keep). visit's false stops after the transaction.
- * ERR_COMPACTED below the compact revision. */
-int kv_history(struct kv *kv, int64_t from, size_t budget, bool (*visit)(void *arg, struct row *row), void *arg,
-               int64_t *next);
-/* The row of this key as of a revision (a put): a new reference. ERR_ABSENT, ERR_COMPACTED, ERR_CORRUPT_DATA. */
-int kv_row_at(struct kv *kv, struct bytes key, int64_t revision, struct row **row);
+/* The row of this key as of a revision (a put), appended to out. ERR_ABSENT, ERR_COMPACTED, ERR_CORRUPT_DATA. */
+int kv_row_at(struct kv *kv, struct bytes key, int64_t revision, struct buffer *out);
 
 #endif
