@@ -1,0 +1,64 @@
+/* Any bytes as any message that comes from outside: the scan and the unpacking say the same, memory stays in
+ * proportion, and what was unpacked is packed again and read alike by this decoder and by protobuf-c's. */
+#include "base/check.h"
+#include "base/error.h"
+#include "base/pb.h"
+#include "kv/membership.pb-c.h"
+#include "kv/raft_internal.pb-c.h"
+#include "kv/rpc.pb-c.h"
+#include "raft/raft.pb-c.h"
+
+static const ProtobufCMessageDescriptor *const types[] = {
+    &etcdserverpb__txn_request__descriptor,
+    &etcdserverpb__range_request__descriptor,
+    &etcdserverpb__put_request__descriptor,
+    &etcdserverpb__watch_request__descriptor,
+    &etcdserverpb__watch_response__descriptor,
+    &etcdserverpb__range_response__descriptor,
+    &etcdserverpb__auth_user_add_request__descriptor,
+    &etcdserverpb__member_add_request__descriptor,
+    &etcdserverpb__internal_raft_request__descriptor,
+    &raftpb__message__descriptor,
+    &raftpb__entry__descriptor,
+    &raftpb__conf_change__descriptor,
+    &membershippb__member__descriptor,
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_by_both(const ProtobufCMessage *message, struct arena *arena)
+{
+    struct bytes first = pb_pack(message, arena);
+    ProtobufCMessage *own = pb_unpack(message->descriptor, first, arena, NULL);
+    ProtobufCMessage *other = protobuf_c_message_unpack(message->descriptor, NULL, first.len, first.data);
+    CHECK(own != NULL && other != NULL);
+    CHECK(bytes_equal(pb_pack(own, arena), first));
+    CHECK(bytes_equal(pb_pack(other, arena), first));
+    protobuf_c_message_free_unpacked(other, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    const ProtobufCMessageDescriptor *type = types[data[0] % (sizeof types / sizeof types[0])];
+    struct bytes in = bytes_of(data + 1, size - 1);
+    struct arena arena = {0};
+    struct pb_fault fault;
+    int scanned = pb_scan(type, in, (struct pb_limits){0}, &fault);
+    ProtobufCMessage *message = pb_unpack(type, in, &arena, NULL);
+    CHECK((scanned == 0) == (message != NULL));
+    CHECK(scanned == 0 || (scanned == ERR_MALFORMED && fault.offset <= in.len));
+    CHECK(arena.total <= 4096 + 400 * in.len, "%zu bytes for %zu", arena.total, in.len);
+    if (message != NULL) {
+        read_by_both(message, &arena);
+        /* nothing that was accepted may hurt protobuf-c, whether it accepts it or not */
+        ProtobufCMessage *other = protobuf_c_message_unpack(type, NULL, in.len, in.data);
+        if (other != NULL) {
+            protobuf_c_message_free_unpacked(other, NULL);
+        }
+    }
+    arena_free(&arena);
+    return 0;
+}
