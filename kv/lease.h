@@ -113,10 +113,10 @@ bool lease_promote_step(struct lease_table *t, size_t budget);
 void lease_demote(struct lease_table *t);
 bool lease_is_primary(const struct lease_table *t);
 
-/* Keepalive. 0 with *ttl_s = granted TTL; ERR_NOT_PRIMARY; ERR_LEASE_NOT_FOUND (the answer is TTL 0); ERR_AGAIN:
- * expired but not yet revoked: etcd answers only when that is decided, use lease_wait. A lease with a checkpoint needs
- * a proposed checkpoint of 0 before it is renewed: then *clear_checkpoint is set (may be NULL if there are no
- * checkpoints); propose it, and renew again when it is applied. */
+/* Keepalive. 0 with *ttl_s = granted TTL; ERR_NOT_PRIMARY; ERR_LEASE_NOT_FOUND (the answer is TTL 0); ERR_AGAIN with
+ * *clear_checkpoint false: expired but not yet revoked, etcd answers only when that is decided: use lease_wait.
+ * ERR_AGAIN with *clear_checkpoint true: the lease has a checkpoint, propose one of 0 and renew again when it is
+ * applied. clear_checkpoint may be NULL where checkpoints are off. */
 int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl_s, bool *clear_checkpoint);
 
 /* Told once, when the lease is revoked (ERR_LEASE_NOT_FOUND) or this member stops to lead (ERR_NOT_PRIMARY). The waiter

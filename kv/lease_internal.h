@@ -1,0 +1,94 @@
+/* What the files of the leases share; nobody else includes it. */
+#ifndef KV_LEASE_INTERNAL_H
+#define KV_LEASE_INTERNAL_H
+
+#include "base/error.h"
+#include "base/heap.h"
+#include "kv/keymap.h"
+#include "kv/lease.h"
+
+/* A key bound to a lease: found by its key, and at `slot` in its lease's array (unordered until somebody asks). */
+struct lease_key {
+    struct keymap_node by_key;
+    struct lease *lease;
+    size_t slot;
+    size_t len;
+    uint8_t key[];
+};
+
+struct lease {
+    struct keymap_node by_id;
+    uint8_t id_bytes[8]; /* big endian: the key of by_id */
+    struct list all;
+    int64_t id, ttl_s, remaining_ttl_s;
+    struct lease_key **keys;
+    size_t key_count, key_capacity;
+    bool sorted; /* keys are in byte order */
+
+    /* The clock half. A lease has an expiry exactly when `expires` is in the heap or `handed_out` moved its heap key.
+     */
+    uint64_t expiry_ms;       /* LEASE_FOREVER: none */
+    struct heap_node expires; /* when to hand it out (again) */
+    struct heap_node checkpoint;
+    struct list waiters;
+
+    /* While it is revoked: a merge sort in steps, then handing out. */
+    struct lease_revocation *revocation;
+};
+
+/* Bottom-up merge sort of `from` into `to`, resumable between any two elements. */
+struct lease_revocation {
+    struct lease_key **from, **to;
+    size_t width;            /* runs of this length are in order */
+    size_t left, right, out; /* the merge under way: next of the left run, of the right run, next to write */
+    size_t left_end, right_end;
+    bool merging, done;
+    size_t next;              /* handing out */
+    struct lease_key *handed; /* freed by the next call */
+};
+
+/* How many expiries were put into which second by a promotion: an open hash table. */
+struct lease_second {
+    uint64_t second; /* + 1; 0 = free slot */
+    uint64_t next;   /* where to look when this one is full */
+    uint32_t count;
+};
+struct lease_spread {
+    struct lease_second *slots;
+    size_t mask, used;
+};
+
+struct lease_table {
+    struct lease_config config;
+    struct keymap by_id, by_key;
+    struct list all;
+    size_t keys;
+    struct heap expiries, checkpoints;
+    bool primary;
+    /* Promotion in slices: leases from `cursor` on have no expiry yet. */
+    struct list *cursor; /* NULL = done */
+    uint64_t promote_base_ms;
+    struct lease_spread spread;
+    bool spreading;
+    struct lease_stats stats;
+};
+
+struct lease *lease_find(const struct lease_table *t, int64_t id);
+void lease_set_expiry(struct lease_table *t, struct lease *l, uint64_t expiry_ms);
+void lease_schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t now_ms);
+void lease_clock_forget(struct lease_table *t, struct lease *l); /* it is being removed */
+void lease_tell_waiters(struct lease *l, int error);
+void lease_spread_free(struct lease_spread *s);
+void lease_sort_keys(struct lease *l);
+void lease_revoke_abandon(struct lease *l); /* back to an ordinary array of the keys not handed out */
+void lease_remove(struct lease_table *t, struct lease *l);
+/* ERR_CORRUPT_DATA, or 0 with the three fields. */
+int lease_row_decode(struct bytes key, struct bytes value, int64_t *id, int64_t *ttl_s, int64_t *remaining_ttl_s);
+void lease_key_free(struct lease_table *t, struct lease_key *k);
+/* Seconds that the lease runs from the next promotion on. */
+static inline int64_t lease_run_s(const struct lease *l)
+{
+    return l->remaining_ttl_s > 0 ? l->remaining_ttl_s : l->ttl_s;
+}
+
+#endif
