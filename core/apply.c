@@ -1,0 +1,124 @@
+/* Committed entries into the state machine, in order, a slice a turn; what each asks for besides; and its waiter's
+ * answer. An entry that takes long (a delete of many keys) is continued in the next turns; readers in between see the
+ * state before it. */
+#include "core/internal.h"
+
+#include "base/check.h"
+
+/* Every response has its header as its first field. */
+struct headed_response {
+    ProtobufCMessage base;
+    Etcdserverpb__ResponseHeader *header;
+};
+
+static bool held_back(struct core *core)
+{
+    return kv_pending_bytes(core->kv) > CORE_MAX_PENDING_BYTES || watch_backlog_bytes(core->hub) > CORE_MAX_PENDING_BYTES;
+}
+
+/* Takes the next entry up. False: none, or its bytes have to come back from the log first. */
+static bool begin(struct core *core)
+{
+    if (core->applied >= core->commit || held_back(core)) {
+        return false;
+    }
+    const struct raft_entry *entry = raft_entry(core->raft, core->applied + 1);
+    if (entry == NULL) {
+        return false;
+    }
+    CHECK(entry->type != RAFT_ENTRY_CONF_CHANGE_V2, "entry %llu: etcd proposes no such change",
+          (unsigned long long)entry->index);
+    core->apply_data = entry->data == NULL ? NULL : shared_ref(entry->data);
+    core->apply = (struct kv_apply){
+        .index = entry->index,
+        .term = entry->term,
+        .type = entry->type == RAFT_ENTRY_CONF_CHANGE ? KV_ENTRY_CONF_CHANGE : KV_ENTRY_NORMAL,
+        .data = shared_bytes(core->apply_data),
+        .arena = &core->apply_arena,
+        .now_ms = core->now_ms,
+    };
+    kv_apply_begin(core->kv, &core->apply);
+    core->apply.wanted = core->apply.request_id != 0 && propose_find(core, core->apply.request_id) != NULL;
+    core->applying = true;
+    return true;
+}
+
+/* The first entry of an own term is empty: once it is applied this member knows all that earlier leaders promised, and
+ * may start the lease clock (mvcc.md "Promotion"). */
+static void notice_own_term(struct core *core)
+{
+    const struct kv_apply *apply = &core->apply;
+    if (!core->leading && core->role == RAFT_LEADER && apply->term == core->term && apply->type == KV_ENTRY_NORMAL &&
+        apply->data.len == 0) {
+        core->leading = true;
+        clock_leader_changed(core, true);
+    }
+}
+
+static void change_members(struct core *core)
+{
+    const struct raft_conf_change change = {.type = (enum raft_conf_change_type)core->apply.conf_change.type,
+                                            .node_id = core->apply.conf_change.node_id};
+    raft_apply_conf_change(core->raft, &change, NULL);
+}
+
+static void answer(struct core *core)
+{
+    struct kv_apply *apply = &core->apply;
+    struct core_request *request = apply->request_id == 0 ? NULL : propose_take(core, apply->request_id);
+    if (request == NULL) {
+        return;
+    }
+    if (apply->response != NULL) {
+        Etcdserverpb__ResponseHeader *header = ((struct headed_response *)apply->response)->header;
+        if (header != NULL) {
+            core_header(core, header, false);
+        }
+    }
+    request->done(request, apply->error, apply->response);
+}
+
+static void finish(struct core *core)
+{
+    struct kv_apply *apply = &core->apply;
+    core->applied = apply->index;
+    core->applying = false;
+    core->stats.applied_total++;
+    notice_own_term(core);
+    if (apply->effects & KV_EFFECT_CONF_CHANGE) {
+        change_members(core);
+    }
+    if (apply->effects & KV_EFFECT_RAISE_NO_SPACE) {
+        space_raise(core);
+    }
+    if (apply->effects & KV_EFFECT_CLUSTER_VERSION) {
+        kv_update_storage_version(core->kv);
+    }
+    answer(core);
+    shared_unref(core->apply_data);
+    core->apply_data = NULL;
+    arena_reset(&core->apply_arena);
+}
+
+bool apply_slice(struct core *core)
+{
+    uint64_t before = core->applied;
+    unsigned steps = 0;
+    for (unsigned entries = 0; entries < CORE_TURN_ENTRIES && steps < CORE_TURN_STEPS; entries++) {
+        if (!core->applying && !begin(core)) {
+            break;
+        }
+        int progress = kv_apply_step(core->kv, &core->apply, KV_BUDGET);
+        CHECK(progress >= 0, "entry %llu: %s", (unsigned long long)core->apply.index, error_name(progress));
+        if (progress == KV_MORE) {
+            steps++;
+            continue;
+        }
+        finish(core);
+    }
+    if (core->applied > before) {
+        raft_applied(core->raft, core->applied);
+        store_applied(core);
+    }
+    return core->applying || (core->applied < core->commit && !held_back(core) && !core->log_read_out);
+}

@@ -1,0 +1,171 @@
+/* The core: consensus and the state machine put together, one deterministic function of its events. Requests, time and
+ * completed jobs come in; answers and jobs (core/job.h) go out. It knows nothing of the network and of the operating
+ * system: the server and chaos/sim run the same object.
+ *
+ * The caller's loop: requests (core_propose, core_barrier, …) and core_job_done in any number, then core_turn once.
+ * A turn does a bounded slice of what is to be done and says whether there is more at once.
+ *
+ * Requests are owned by the caller, embedded in a struct of its own. Each ends exactly once: either the function that
+ * starts it returns an error and nothing else happens, or `done` is called later (never from inside that function), or
+ * core_cancel takes it back. In `done` the request may be freed and others may be started.
+ *
+ * One thread. Times are milliseconds of a monotonic clock; wall time is only used for request ids. */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "base/heap.h"
+#include "core/job.h"
+#include "kv/kv.h"
+
+struct core;
+struct watch_hub;
+
+struct core_config {
+    uint64_t member_id, cluster_id;
+    uint64_t seed;
+    uint32_t heartbeat_ms, election_ms;    /* 0 = 100, 1000 */
+    uint32_t request_timeout_ms;           /* 0 = 5 s + 2 x election timeout (limits.tsv) */
+    uint32_t batch_interval_ms;            /* 0 = 100: how long an applied change may wait for its commit to the store */
+    uint64_t snapshot_count;               /* 0 = 10,000: applied entries between two checkpoints on disk */
+    uint32_t expiry_interval_ms;           /* 0 = 500: how often expired leases are looked for */
+    const char *name;                      /* published through the log at start; must outlive the core */
+    const char *const *client_urls;
+    size_t client_url_count;
+};
+
+/* Puts the parts together. raft (started, its log restored) and kv (opened) become the core's; hub and env stay the
+ * caller's and outlive it. checkpoint_index: of the newest checkpoint in the log. */
+struct core *core_new(const struct core_config *config, struct raft *raft, struct kv *kv, struct watch_hub *hub,
+                      struct core_env *env, uint64_t checkpoint_index, uint64_t now_ms, int64_t wall_ms);
+/* No job may be out (core_idle) and no request open. Frees raft and kv too. */
+void core_free(struct core *core);
+
+/* Does a slice of everything that is due. True: call again without waiting. */
+bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms);
+/* When to call core_turn again at the latest if nothing else happens. */
+uint64_t core_deadline(const struct core *core);
+void core_job_done(struct core *core, struct core_job *job);
+
+/* Stop: new proposals are refused with ERR_STOPPED, what is applied goes to the store. core_stopped says when all jobs
+ * are back and nothing waits for the store. */
+void core_stop(struct core *core);
+bool core_stopped(const struct core *core);
+
+/* Has this member published itself and is the cluster's version known? Only then clients are served. */
+bool core_ready(const struct core *core);
+/* Called once when core_ready becomes true. */
+void core_on_ready(struct core *core, void (*ready)(void *arg), void *arg);
+
+/* --- requests --- */
+struct core_request {
+    /* response: the request's response type with its header complete, valid until done returns; NULL for an error, and
+     * for core_barrier. */
+    void (*done)(struct core_request *request, int error, ProtobufCMessage *response);
+    void *owner; /* the caller's */
+
+    /* private */
+    struct list node;
+    struct core_request *next_in_table;
+    uint64_t id;
+    uint64_t expires_ms;
+    uint8_t state;
+};
+
+/* Proposes a change. `set` puts the request into its field of the internal request: internal->put = message. It was
+ * checked before (kv_check_…). 0 = done comes; ERR_NO_SPACE, ERR_TOO_MANY_REQUESTS, ERR_REQUEST_TOO_LARGE, ERR_CORRUPT,
+ * ERR_STOPPED. While there is no leader the proposal waits until its time is over. */
+int core_propose(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal);
+
+/* done comes with 0 once a read made now would be linearizable; ERR_TIMEOUT, ERR_LEADER_CHANGED, ERR_STOPPED. */
+int core_barrier(struct core *core, struct core_request *request);
+
+/* Takes a request back (its caller is gone): done will not come. What was proposed is applied all the same. No effect
+ * on one that is not open (zeroed, or done). */
+void core_cancel(struct core *core, struct core_request *request);
+
+/* --- ranges: barrier if it is linearizable, then resolve in slices --- */
+struct core_range {
+    struct kv_range range; /* open when done comes with 0: the caller reads from it and calls kv_range_end */
+    void (*done)(struct core_range *range, int error);
+    void *owner;
+
+    /* private */
+    const Etcdserverpb__RangeRequest *request;
+    struct core_request barrier;
+    struct core *core;
+    struct list node;
+    uint8_t state;
+};
+
+/* request was checked (kv_check_range) and lives until kv_range_end. */
+int core_range(struct core *core, struct core_range *range, const Etcdserverpb__RangeRequest *request);
+void core_range_cancel(struct core_range *range); /* before done */
+
+/* --- read-only txns --- */
+struct core_txn_read {
+    struct kv_txn_read read;
+    void (*done)(struct core_txn_read *txn, int error, Etcdserverpb__TxnResponse *response); /* header complete */
+    void *owner;
+
+    /* private */
+    struct core_request barrier;
+    struct core *core;
+    struct list node;
+    uint8_t state;
+};
+
+/* request was checked, kv_txn_read_only is true; the response is built in the arena. */
+int core_txn_read(struct core *core, struct core_txn_read *txn, const Etcdserverpb__TxnRequest *request,
+                  struct arena *arena);
+void core_txn_read_cancel(struct core_txn_read *txn);
+
+/* --- compaction: core_propose, and for `physical` this afterwards: done comes when its deletes are stored --- */
+void core_wait_compacted(struct core *core, struct core_request *request, int64_t revision);
+
+/* --- hashes --- */
+struct core_hash {
+    void (*done)(struct core_hash *hash, int error);
+    void *owner;
+    struct kv_hash_result result;
+
+    /* private */
+    struct core *core;
+    struct core_job job;
+    struct list node;
+    struct kv_hash *work;
+    struct backend_read *view;
+    uint64_t index;
+    int64_t revision;
+    int64_t previous;
+    enum kv_hash_kind kind;
+    bool running, cancelled;
+};
+
+/* kind KV_HASH_ALL or KV_HASH_KV (revision 0 = current). `hash` is heap memory of the caller's and is freed by the core
+ * itself if it was cancelled while a worker had it: allocate it with mem_zalloc. */
+#define CORE_READY 1 /* result is filled already, done does not come */
+int core_hash(struct core *core, struct core_hash *hash, enum kv_hash_kind kind, int64_t revision);
+void core_hash_cancel(struct core_hash *hash);
+
+/* --- facts --- */
+struct kv *core_kv(struct core *core);
+struct watch_hub *core_watch(struct core *core);
+struct raft_status core_raft_status(const struct core *core);
+uint64_t core_now_ms(const struct core *core);
+uint64_t core_member_id(const struct core *core);
+uint64_t core_cluster_id(const struct core *core);
+bool core_has_leader(const struct core *core);
+uint64_t core_next_id(struct core *core); /* a fresh request id (mvcc.md "What goes through raft") */
+/* Fills ids and term; revision too if `revision` is true. */
+void core_header(const struct core *core, Etcdserverpb__ResponseHeader *header, bool revision);
+
+struct core_stats {
+    uint64_t proposals_pending, reads_pending, applied_total, commits_total, saves_total, turns_total;
+    uint64_t checkpoints_total, expired_leases_total;
+};
+struct core_stats core_stats(const struct core *core);
+
+/* Aborts if an invariant does not hold. Called by each turn. */
+void core_check(const struct core *core);
+
+#endif

@@ -1,0 +1,204 @@
+/* What the files of core/ share. Nobody outside includes this. */
+#ifndef CORE_INTERNAL_H
+#define CORE_INTERNAL_H
+
+#include "core/core.h"
+#include "kv/lease.h"
+#include "kv/watch.h"
+#include <stdlib.h>
+
+/* In-flight proposals by request id. Ids ascend by one, so the low bits spread them without hashing. */
+#define CORE_TABLE_BUCKETS 4096
+
+/* Beyond this many committed entries that are not applied yet, proposals are refused (limits.tsv). */
+#define CORE_MAX_UNAPPLIED 5000
+/* Above this much that the store has not taken yet, apply pauses; entries stay in the log (design.md "Credit"). */
+#define CORE_MAX_PENDING_BYTES ((size_t)64 << 20)
+/* A batch for the store closes early when it has this much. */
+#define CORE_BATCH_BYTES ((size_t)16 << 20)
+/* What one turn does at most of each kind of work: entries applied, and KV_BUDGET steps of the long ones. About a
+ * millisecond of CPU together. */
+#define CORE_TURN_ENTRIES 256
+#define CORE_TURN_STEPS 2
+#define CORE_WATCH_BUDGET 2000
+
+enum request_state {
+    REQUEST_NONE,     /* not open */
+    REQUEST_PROPOSED, /* in the table and in a timeout list */
+    REQUEST_WAITING,  /* proposal kept until there is a leader; in the timeout list and the queue */
+    REQUEST_READING,  /* barrier; in a read batch */
+    REQUEST_COMPACTED,
+    REQUEST_EXPIRY, /* the core's own */
+};
+
+/* A proposal that waits for a leader. */
+struct core_waiting {
+    struct list node;
+    struct core_request *request; /* NULL: it was cancelled */
+    struct shared *data;
+};
+
+/* Barriers that share one read index. */
+struct core_read_batch {
+    struct list node;
+    struct list requests;
+    uint64_t context;
+    uint64_t index; /* known once answered */
+    uint64_t begun_ms, asked_ms;
+    bool answered;
+};
+
+/* Where a proposal of the core's own stands (publishing, alarms). */
+struct core_own {
+    struct core_request request;
+    struct core *core;
+    uint64_t retry_ms; /* not before */
+    bool in_flight;
+};
+
+struct core {
+    struct core_config config;
+    struct core_env *env;
+    struct raft *raft;
+    struct kv *kv;
+    struct watch_hub *hub;
+    uint64_t now_ms;
+    int64_t wall_ms;
+    bool stopping;
+    struct core_stats stats;
+    size_t jobs_out;
+
+    /* request ids (mvcc.md): high 16 bits from the member's id, then a millisecond clock, then a counter */
+    uint64_t next_id;
+
+    /* proposals */
+    struct core_request *table[CORE_TABLE_BUCKETS];
+    struct list timeouts; /* of core_request.node, in order of expires_ms: all have the same time limit */
+    struct list waiting;  /* of core_waiting */
+    uint64_t leader, term;
+    enum raft_role role;
+    bool leading; /* leader of this term whose own empty entry was applied */
+    uint64_t raft_deadline_ms;
+
+    /* log */
+    struct core_job *free_saves; /* a small pool */
+    struct raft_hard_state unsaved_commit; /* commit-only state that rides on the next save */
+    bool unsaved;
+    bool log_read_out;
+    struct core_job log_read;
+
+    /* apply */
+    uint64_t commit, applied;
+    bool applying; /* apply is under way, between two steps */
+    struct kv_apply apply;
+    struct arena apply_arena;
+    const struct raft_entry *apply_entry;
+    struct shared *apply_data;
+    enum raft_entry_type apply_type;
+
+    /* reads */
+    struct core_read_batch *gathering; /* takes new barriers until the turn asks for an index */
+    struct list read_batches;          /* asked or answered, oldest first */
+    uint64_t next_context;
+    struct list resolving; /* core_range.node */
+    struct list txn_reads; /* core_txn_read.node */
+
+    /* store */
+    struct core_job commit_job;
+    bool commit_out, commit_wanted;
+    uint64_t commit_due_ms;      /* 0 = nothing waits */
+    uint64_t commit_retry_ms;    /* after a full disk */
+    struct list view_waits;      /* core_hash.node: jobs that need a view at their index */
+    struct core_job checkpoint_job;
+    bool checkpoint_out;
+    uint64_t checkpoint_index;
+    struct core_job repack_job;
+    bool repack_out, repack_wanted;
+    size_t views_out;
+
+    /* compaction */
+    struct core_hash *compact_hash;
+    struct list compact_waits; /* core_request.node */
+
+    /* leases */
+    uint64_t expiry_due_ms;
+    size_t expiries_out;
+
+    /* disk full */
+    bool disk_full, raised_by_us;
+    struct core_own alarm_raise, alarm_clear;
+
+    /* publishing */
+    struct core_own publish, version;
+    bool published, ready;
+    uint64_t space_check_ms;
+    uint64_t compact_check_ms; /* while compaction waits for a pin */
+    void (*on_ready)(void *arg);
+    void *on_ready_arg;
+    uint64_t version_check_ms;
+};
+
+/* core.c */
+void core_job_start(struct core *core, struct core_job *job);
+
+/* propose.c */
+void propose_init(struct core *core);
+int propose_internal(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal,
+                     bool admit);
+struct core_request *propose_find(struct core *core, uint64_t id); /* NULL if unknown */
+struct core_request *propose_take(struct core *core, uint64_t id); /* the same, and removes it from the table */
+void propose_timeouts(struct core *core);
+void propose_waiting(struct core *core); /* there is a leader now */
+void propose_fail_all(struct core *core, int error);
+uint64_t propose_deadline(const struct core *core);
+/* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */
+void own_propose(struct core *core, struct core_own *own, Etcdserverpb__InternalRaftRequest *internal,
+                 void (*done)(struct core_request *request, int error, ProtobufCMessage *response));
+
+/* log.c: raft's updates */
+void log_carry_out(struct core *core);
+void log_flush_commit(struct core *core);
+
+/* apply.c */
+bool apply_slice(struct core *core);
+
+/* read.c */
+void read_ask(struct core *core);
+void read_answered(struct core *core, const struct raft_read *read);
+bool read_serve(struct core *core);
+void read_retry(struct core *core);
+void read_fail_all(struct core *core, int error);
+uint64_t read_deadline(const struct core *core);
+
+/* store.c */
+void store_slice(struct core *core);
+void store_applied(struct core *core); /* something was applied: a commit is due in a while */
+uint64_t store_deadline(const struct core *core);
+bool store_idle(const struct core *core);
+void store_view_closed(struct core *core);
+
+/* hash.c */
+void hash_view_opened(struct core *core, struct core_hash *hash);
+int hash_start(struct core *core, struct core_hash *hash);
+
+/* compact.c */
+bool compact_slice(struct core *core);
+uint64_t compact_deadline(const struct core *core);
+
+/* clock.c: the leader's lease clock */
+void clock_leader_changed(struct core *core, bool leader);
+bool clock_slice(struct core *core);
+uint64_t clock_deadline(const struct core *core);
+
+/* space.c */
+void space_disk_full(struct core *core); /* a commit found no space */
+void space_slice(struct core *core);
+int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes);
+void space_raise(struct core *core);
+uint64_t space_deadline(const struct core *core);
+
+/* publish.c */
+void publish_slice(struct core *core);
+uint64_t publish_deadline(const struct core *core);
+
+#endif

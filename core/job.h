@@ -1,0 +1,86 @@
+/* What the core asks others to do: the commands of the design's law 3. The core fills a job and starts it through
+ * core_env.start; whoever carries it out (the server's threads, the simulator) gives it back with core_job_done on the
+ * core's thread. Jobs of one queue are carried out in the order in which they were started.
+ *
+ * Owner: the core before start and after done; the environment in between, which may use `node`. */
+#ifndef CORE_JOB_H
+#define CORE_JOB_H
+
+#include "base/list.h"
+#include "kv/backend.h"
+#include "raft/raft.h"
+
+enum core_job_kind {
+    /* Queue of the write-ahead log: */
+    CORE_SAVE,       /* append entries and hard state; durable before done unless !must_sync */
+    CORE_CHECKPOINT, /* .snap file, snapshot record, release of old segments */
+    CORE_LOG_READ,   /* entries that memory has dropped */
+    /* Queue of the store: */
+    CORE_COMMIT, /* make a batch durable */
+    CORE_VIEW,   /* open a view */
+    CORE_REPACK, /* one slice of repacking */
+    /* No queue, any thread: */
+    CORE_WORK, /* work.run(&job) */
+};
+
+struct core_save {
+    struct raft_entry *entries; /* each with a reference to its data, dropped by the core after done */
+    size_t count, capacity;
+    struct raft_hard_state hard_state; /* all zero: none to write */
+    bool must_sync;
+    struct raft_save save;
+};
+
+struct core_checkpoint {
+    struct raft_position at;
+    struct raft_conf_state conf;
+    uint64_t first_index; /* out: the oldest entry that the log still has */
+};
+
+struct core_log_read {
+    uint64_t from, to;
+    size_t max_bytes;
+    struct raft_entry *entries; /* out: heap array, freed by the core with core_log_read_free */
+    size_t count;
+};
+
+struct core_work {
+    int (*run)(void *arg); /* its result becomes job->error */
+    void *arg;
+};
+
+struct core_job {
+    struct list node;
+    enum core_job_kind kind;
+    int error; /* out: 0 or an error of base/error.h. ERR_DISK_FULL only where noted in core_env */
+    /* Called by core_job_done. */
+    void (*done)(struct core_job *job);
+    void *owner;
+    union {
+        struct core_save save;
+        struct core_checkpoint checkpoint;
+        struct core_log_read log_read;
+        struct backend_batch commit;
+        struct backend_read *view; /* out */
+        struct {
+            size_t budget_bytes;
+            struct buffer cursor;
+        } repack;
+        struct core_work work;
+    };
+};
+
+/* Room for what can still be written to the log, as wal_space tells it: admission looks at it. */
+struct core_space {
+    uint64_t ordinary_bytes, total_bytes; /* UINT64_MAX = no lack is known */
+};
+
+/* The world around a core. Failures: a job that fails with anything but ERR_DISK_FULL (CORE_COMMIT, CORE_REPACK) or
+ * ERR_ABSENT (CORE_LOG_READ) ends the member; the environment ends it itself, because it knows file and offset. A
+ * CORE_SAVE that finds no space is kept by the environment and tried again until it succeeds. */
+struct core_env {
+    void (*start)(struct core_env *env, struct core_job *job);
+    struct core_space (*space)(struct core_env *env);
+};
+
+#endif

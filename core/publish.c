@@ -1,0 +1,85 @@
+/* What a member says of itself through the log at each start: its name and client addresses; and, as the leader of a new
+ * cluster, the cluster's version. Clients are served after both were applied (grpc.md, "Ports"). */
+#include "core/internal.h"
+
+#include "base/check.h"
+
+#define CLUSTER_VERSION "3.7.0"
+#define VERSION_CHECK_MS 4000
+
+static void published(struct core_request *request, int error, ProtobufCMessage *response)
+{
+    (void)response;
+    struct core_own *own = request->owner;
+    own->in_flight = false;
+    own->core->published = error == 0;
+}
+
+static void publish(struct core *core)
+{
+    Membershippb__Attributes attributes = MEMBERSHIPPB__ATTRIBUTES__INIT;
+    attributes.name = (char *)core->config.name;
+    attributes.client_urls = (char **)core->config.client_urls;
+    attributes.n_client_urls = core->config.client_url_count;
+    Membershippb__ClusterMemberAttrSetRequest request = MEMBERSHIPPB__CLUSTER_MEMBER_ATTR_SET_REQUEST__INIT;
+    request.member_id = core->config.member_id;
+    request.member_attributes = &attributes;
+    Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    internal.cluster_member_attr_set = &request;
+    own_propose(core, &core->publish, &internal, published);
+}
+
+static void version_set(struct core_request *request, int error, ProtobufCMessage *response)
+{
+    (void)error;
+    (void)response;
+    ((struct core_own *)request->owner)->in_flight = false;
+}
+
+/* One voter: the lowest version of all members is its own. The next issue asks the others first. */
+static void set_version(struct core *core)
+{
+    Membershippb__ClusterVersionSetRequest request = MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
+    request.ver = (char *)CLUSTER_VERSION;
+    Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    internal.cluster_version_set = &request;
+    own_propose(core, &core->version, &internal, version_set);
+}
+
+static bool version_current(const struct core *core)
+{
+    const char *version = kv_cluster_version(core->kv);
+    return version != NULL && strcmp(version, CLUSTER_VERSION) == 0;
+}
+
+void publish_slice(struct core *core)
+{
+    if (core->stopping || core->leader == RAFT_NONE) {
+        return;
+    }
+    if (!core->published && !core->publish.in_flight && core->now_ms >= core->publish.retry_ms) {
+        publish(core);
+    }
+    if (core->published && core->leading && !version_current(core) && !core->version.in_flight &&
+        core->now_ms >= core->version.retry_ms) {
+        set_version(core);
+    }
+    if (core->now_ms >= core->version_check_ms) {
+        core->version_check_ms = core->now_ms + VERSION_CHECK_MS;
+        kv_update_storage_version(core->kv);
+    }
+    if (!core->ready && core->published && kv_cluster_version(core->kv) != NULL) {
+        core->ready = true;
+        if (core->on_ready != NULL) {
+            core->on_ready(core->on_ready_arg);
+        }
+    }
+}
+
+uint64_t publish_deadline(const struct core *core)
+{
+    if (core->stopping) {
+        return UINT64_MAX;
+    }
+    return core->ready ? core->version_check_ms : core->now_ms + core->config.heartbeat_ms;
+}
