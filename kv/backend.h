@@ -29,11 +29,17 @@ enum backend_table {
     BACKEND_TABLES,
 };
 
-const char *backend_table_name(enum backend_table table); /* etcd's bucket name: "key", "meta", … "authRoles", "kedge" */
+const char *
+backend_table_name(enum backend_table table); /* etcd's bucket name: "key", "meta", … "authRoles", "kedge" */
+
+/* LMDB's limit for a key, 1 to this many bytes (a commit CHECKs it; whoever lets names from outside become keys of a
+ * table, authUsers for instance, must refuse longer ones first). Values: up to 4 GiB less 4 bytes, may be empty. */
+enum { BACKEND_KEY_MAX = 511 };
 
 enum backend_kind { BACKEND_PUT, BACKEND_DELETE };
 
-/* One change. key and value are views; their owner (pending, the batch's own arena) keeps them until the batch is done. */
+/* One change. key and value are views; their owner (pending, the batch's own arena) keeps them until the batch is done.
+ */
 struct backend_op {
     uint8_t kind;  /* enum backend_kind */
     uint8_t table; /* enum backend_table */
@@ -44,7 +50,8 @@ struct backend_op {
 struct backend_batch {
     struct backend_op *ops; /* applied in order; deleting what is not there is no error */
     size_t count;
-    uint64_t index, term; /* log position after this batch; index 0 = leave the stored position alone */
+    uint64_t index, term; /* log position after this batch; index 0 = leave the stored position alone. A term of 0 is
+                             not written. */
     size_t bytes;         /* keys and values, for limits */
 };
 
@@ -79,33 +86,44 @@ uint64_t backend_count(struct backend_read *r, enum backend_table table);
 int backend_view_open(struct backend *b, struct backend_read **out);
 void backend_view_close(struct backend_read *r);
 
-struct backend_stats backend_stats(const struct backend *b);
+struct backend_stats backend_stats(const struct backend *b); /* any thread */
+
+/* What ERR_CORRUPT_DATA or ERR_IO was about: file, offset and reason of the first fault that was met, as a heap text
+ * for the caller to free, or NULL. It was also logged when it was met. Any thread. */
+char *backend_fault(const struct backend *b);
 
 /* After many deletes: rewrites runs of leaves of table `key` that are less than half full, at most `budget_bytes` of
- * them, as one durable commit; *cursor says where to go on (empty at first) and is empty again when the table's end was
- * reached. Store thread. 0 or an error as backend_commit. */
+ * rows, as one durable commit (none if there is nothing to do); *cursor says where to go on (empty at first) and is
+ * empty again when the table's end was reached. Leaves whose rows lie in pages of their own are left alone. Store
+ * thread. 0 or an error as backend_commit. */
 int backend_repack(struct backend *b, size_t budget_bytes, struct buffer *cursor);
 
+/* All reads and views must have ended. NULL is allowed. */
 void backend_close(struct backend *b);
 
 /* --- LMDB (kv/backend_lmdb.c) --- */
 struct backend_lmdb_config {
-    const char *path;        /* of the file, DIR/member/snap/db; `PATH-lock` stands beside it */
-    uint64_t map_bytes;      /* 0 = 4 x quota_bytes between 16 GiB and 1 TiB, halved on failure */
+    const char *path;   /* of the file, DIR/member/snap/db; `PATH-lock` stands beside it */
+    uint64_t map_bytes; /* 0 = 4 x quota_bytes between 16 GiB and 1 TiB, halved on failure */
     uint64_t quota_bytes;
     bool read_only;
-    bool unsafe_no_sync;     /* --unsafe-no-fsync: tests only */
-    bool check;              /* walk all pages before the first use (kedgeutl check, start after an unclean stop) */
+    bool unsafe_no_sync; /* --unsafe-no-fsync: tests only */
+    bool check;          /* walk all pages before the first use (kedgeutl check, start after an unclean stop) */
 };
 
 /* Opens or creates the file, takes flock(EX) on it for life. *reason (may be NULL) gets a heap text that names file and
  * offset for ERR_CORRUPT_DATA, ERR_LOCKED, ERR_IO; the caller frees it. */
 int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend **out, char **reason);
 
+/* Walks all pages and rows of a file that nobody has open (it takes no lock). 0, ERR_CORRUPT_DATA, ERR_ABSENT, ERR_IO;
+ * *out (kv/lmdb_check.h) says what is wrong and where, or what is there. For `kedgeutl check`. */
+struct lmdb_check;
+int backend_check_file(const char *path, struct lmdb_check *out);
+
 /* --- in memory (kv/backend_memory.c), deterministic --- */
 struct backend *backend_open_memory(void);
-/* What a crash leaves: a new backend with the first `batches` commits since the last crash applied (the others are lost).
- * backend_memory_commits says how many there are. The old one must not be used any more. */
+/* What a crash leaves: a new backend with the first `batches` commits since the last crash applied (the others are
+ * lost). backend_memory_commits says how many there are. The old one must not be used any more. */
 size_t backend_memory_commits(const struct backend *b);
 struct backend *backend_memory_crash(struct backend *b, size_t batches);
 /* The next commit returns this error once (0 = none). */

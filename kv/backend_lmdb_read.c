@@ -1,0 +1,157 @@
+/* Reads. An ended read transaction isn't freed but reset and kept: renewing it takes no lock of LMDB and no slot search
+ * (it keeps its slot in the lock file), so a get costs what the tree costs. */
+#include "base/check.h"
+#include "base/error.h"
+#include "kv/backend_lmdb.h"
+#include <stdlib.h>
+
+static struct lmdb_read *pool_take(struct lmdb *l)
+{
+    pthread_mutex_lock(&l->lock);
+    struct lmdb_read *r = l->idle;
+    if (r != NULL) {
+        l->idle = r->next;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+int lmdb_read_begin(struct backend *b, struct backend_read **out)
+{
+    struct lmdb *l = (struct lmdb *)b;
+    struct lmdb_read *r = pool_take(l);
+    int rc;
+    if (r != NULL) {
+        rc = mdb_txn_renew(r->txn);
+    } else {
+        r = mem_zalloc(sizeof *r);
+        rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &r->txn);
+    }
+    if (rc != 0) {
+        if (r->txn != NULL) {
+            mdb_txn_abort(r->txn);
+        }
+        free(r);
+        return lmdb_fail(l, rc, "read transaction");
+    }
+    *out = &r->base;
+    return 0;
+}
+
+void lmdb_read_end(struct backend_read *read)
+{
+    struct lmdb *l = (struct lmdb *)read->backend;
+    struct lmdb_read *r = (struct lmdb_read *)read;
+    mdb_txn_reset(r->txn);
+    pthread_mutex_lock(&l->lock);
+    r->next = l->idle;
+    l->idle = r;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void lmdb_reads_close(struct lmdb *l)
+{
+    for (struct lmdb_read *r = l->idle; r != NULL;) {
+        struct lmdb_read *next = r->next;
+        mdb_txn_abort(r->txn);
+        free(r);
+        r = next;
+    }
+    l->idle = NULL;
+}
+
+int lmdb_get(struct backend_read *read, enum backend_table table, struct bytes key, struct bytes *value)
+{
+    struct lmdb *l = (struct lmdb *)read->backend;
+    MDB_val k = lmdb_val(key), v;
+    struct lmdb_guard *before = lmdb_guard_enter(l->guard);
+    int rc = key.len == 0 || key.len > BACKEND_KEY_MAX
+                 ? MDB_NOTFOUND
+                 : mdb_get(((struct lmdb_read *)read)->txn, l->tables[table], &k, &v);
+    lmdb_guard_leave(before);
+    if (rc == MDB_NOTFOUND) {
+        return ERR_ABSENT;
+    }
+    if (rc != 0) {
+        return lmdb_fail(l, rc, "get");
+    }
+    if (!lmdb_row_open(table, key, lmdb_bytes(v), value)) {
+        return lmdb_damage(l, v.mv_data, "a row's checksum is wrong");
+    }
+    return 0;
+}
+
+/* Where a scan is. */
+struct scan {
+    struct lmdb *l;
+    enum backend_table table;
+    MDB_cursor *cursor;
+    uint8_t last[BACKEND_KEY_MAX]; /* the row before, for the order check */
+    size_t last_len;
+    uint64_t rows;
+    bool whole; /* from the table's first row to its last */
+};
+
+static int scan_row(struct scan *s, MDB_val k, MDB_val v, struct bytes *value)
+{
+    struct bytes key = lmdb_bytes(k);
+    if (!lmdb_row_open(s->table, key, lmdb_bytes(v), value)) {
+        return lmdb_damage(s->l, v.mv_data, "a row's checksum is wrong");
+    }
+    if (key.len > sizeof s->last || (s->rows > 0 && bytes_compare(bytes_of(s->last, s->last_len), key) >= 0)) {
+        return lmdb_damage(s->l, k.mv_data, "keys are out of order");
+    }
+    memcpy(s->last, key.data, key.len);
+    s->last_len = key.len;
+    s->rows++;
+    return 0;
+}
+
+static int scan_rows(struct scan *s, struct bytes from, bool (*visit)(void *, struct bytes, struct bytes), void *arg)
+{
+    MDB_val k = lmdb_val(from), v;
+    int rc = mdb_cursor_get(s->cursor, &k, &v, s->whole ? MDB_FIRST : MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT)) {
+        struct bytes value;
+        int error = scan_row(s, k, v, &value);
+        if (error != 0) {
+            return error;
+        }
+        if (!visit(arg, lmdb_bytes(k), value)) {
+            s->whole = false;
+            return 0;
+        }
+    }
+    return rc == MDB_NOTFOUND ? 0 : lmdb_fail(s->l, rc, "scan");
+}
+
+uint64_t lmdb_count(struct backend_read *read, enum backend_table table)
+{
+    struct lmdb *l = (struct lmdb *)read->backend;
+    MDB_stat stat = {0};
+    int rc = mdb_stat(((struct lmdb_read *)read)->txn, l->tables[table], &stat);
+    CHECK(rc == 0, "%s: %s", l->path, mdb_strerror(rc));
+    return stat.ms_entries;
+}
+
+int lmdb_scan(struct backend_read *read, enum backend_table table, struct bytes from,
+              bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
+{
+    struct lmdb *l = (struct lmdb *)read->backend;
+    struct scan s = {.l = l, .table = table, .whole = from.len == 0};
+    if (from.len > BACKEND_KEY_MAX) {
+        return 0;
+    }
+    int rc = mdb_cursor_open(((struct lmdb_read *)read)->txn, l->tables[table], &s.cursor);
+    if (rc != 0) {
+        return lmdb_fail(l, rc, "scan");
+    }
+    struct lmdb_guard *before = lmdb_guard_enter(l->guard);
+    int error = scan_rows(&s, from, visit, arg);
+    lmdb_guard_leave(before);
+    mdb_cursor_close(s.cursor);
+    if (error == 0 && s.whole && s.rows != lmdb_count(read, table)) {
+        return lmdb_damage(l, NULL, "a table has not as many rows as it counts");
+    }
+    return error;
+}
