@@ -3,13 +3,21 @@
 # Everything is built out of tree under build/. A sanitizer build has a folder of its own, so that switching back and
 # forth rebuilds nothing: make SANITIZE=address,undefined unit.
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PREFIX   ?= /usr/local
+# SANITIZE=address,undefined or thread; CHAOS=1: with failpoints; WERROR=1: a warning fails the build;
+# FUZZ=1: instrumented for libFuzzer (`make fuzz` sets it).
 SANITIZE ?=
 CHAOS    ?=
+WERROR   ?=
+FUZZ     ?=
+SECONDS  ?= 10
 
 comma := ,
-VARIANT := $(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(CHAOS),-chaos)
+VARIANT := $(if $(filter-out gcc,$(CC)),-$(notdir $(CC)))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+VARIANT := $(strip $(VARIANT)$(if $(CHAOS),-chaos)$(if $(FUZZ),-fuzz))
 B := build/obj$(VARIANT)
 # The programs of the plain build stand at build/; those of a variant in its own folder.
 BIN := $(if $(VARIANT),$(B)/bin,build)
@@ -20,6 +28,10 @@ CFLAGS   ?= -O2 -g
 CPPFLAGS += -I. -I$(GEN) -D_GNU_SOURCE $(if $(CHAOS),-DKEDGE_CHAOS)
 STD      := -std=gnu11 -fno-omit-frame-pointer -ffunction-sections -fdata-sections -pthread
 SANFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+SANFLAGS += $(if $(FUZZ),-fsanitize=fuzzer-no-link)
+WARNINGS += $(if $(WERROR),-Werror)
+# Nothing reads past what it may: the compiler's own checks in the plain build, the sanitizers' in the others.
+STD      += $(if $(SANITIZE),,-fstack-protector-strong -D_FORTIFY_SOURCE=2)
 LDFLAGS  += -Wl,--gc-sections -pthread
 LDLIBS   := -luv -lprotobuf-c -lnghttp2 -llmdb -lcrypto -lz -lm
 
@@ -45,14 +57,20 @@ LIBKEDGE := $(B)/libkedge.a
 LIBCMD   := $(B)/libcmd.a
 LIBSIM   := $(B)/libsim.a
 LIBSUPPORT := $(B)/libsupport.a
-PROGRAMS := $(foreach p,kedge kedgectl kedgeutl,$(if $(wildcard cmd/$(p)/main.c),$(BIN)/$(p)))
+NAMES    := $(foreach p,kedge kedgectl kedgeutl,$(if $(wildcard cmd/$(p)/main.c),$(p)))
+PROGRAMS := $(addprefix $(BIN)/,$(NAMES))
+SIM_BIN  := $(if $(wildcard chaos/sim/main.c),$(BIN)/kedge-sim)
 UNIT_BIN := $(UNIT_C:%.c=$(B)/%)
 FUZZ_BIN := $(FUZZ_C:%.c=$(B)/%)
+BENCH_BIN := $(BENCH_C:tests/bench/%.c=$(BIN)/bench/%)
+OWN_C    := $(LIB_C) $(wildcard cmd/*.c cmd/*/*.c chaos/*/*.c tests/unit/*_test.c) $(UNIT_C) $(FUZZ_C) $(BENCH_C) \
+            $(SUPPORT_C)
 
 .PHONY: all
-all: $(PROGRAMS)
+all: $(PROGRAMS) ## build the programs: build/kedge, build/kedgectl, build/kedgeutl
 .DEFAULT_GOAL := all
 .SECONDARY:
+.DELETE_ON_ERROR:
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto
 	@mkdir -p $(GEN)
@@ -75,22 +93,100 @@ $(B)/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+link = $(CC) $(LDFLAGS) $(SANFLAGS) -o $@ $^
+
 $(BIN)/kedge $(BIN)/kedgectl $(BIN)/kedgeutl: $(BIN)/%: $(B)/cmd/%/main.o $(LIBCMD) $(LIBKEDGE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(SANFLAGS) -o $@ $^ $(LDLIBS)
+	$(link) $(LDLIBS)
+
+$(BIN)/kedge-sim: $(B)/chaos/sim/main.o $(LIBSIM) $(LIBCMD) $(LIBKEDGE)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS)
+
+$(BIN)/bench/%: $(B)/tests/bench/%.o $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIBSUPPORT) $(LIBSIM) $(LIBCMD) $(LIBKEDGE)
-	$(CC) $(LDFLAGS) $(SANFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(link) -lcmocka $(LDLIBS)
 
-$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIBSUPPORT) $(LIBKEDGE)
-	$(CC) $(LDFLAGS) $(SANFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
+	$(link) -fsanitize=fuzzer $(LDLIBS)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- tests ----------------------------------------------------------------------------------------------------------
+# What a kind of test consists of is found by name, so that adding one changes nothing here (docs/testing.md).
+
+.PHONY: check
+check: ## what a change must pass: unit, e2e, a short simulation, structure and documentation
+	@tests/run-check $(MAKE)
+
 .PHONY: unit
 unit: $(UNIT_BIN) ## unit tests (cmocka)
 	@tests/run-unit $(UNIT_BIN)
+
+.PHONY: e2e
+e2e: $(PROGRAMS) ## real processes under real clients
+	@KEDGE_BIN=$(BIN) tests/run-e2e $(E2E)
+
+.PHONY: interop
+interop: $(PROGRAMS) ## against the official programs (needs Go 1.26; skipped without)
+	@KEDGE_BIN=$(BIN) tests/interop/run
+
+.PHONY: sim
+sim: $(SIM_BIN) ## deterministic simulation: SEED=n for one seed, else fresh seeds for SECONDS=n
+	@tests/run-sim $(SIM_BIN)
+sim: export SEED := $(SEED)
+sim: export SECONDS := $(SECONDS)
+
+.PHONY: bench
+bench: $(PROGRAMS) $(BENCH_BIN) ## compare with etcd in interleaved rounds
+	@KEDGE_BIN=$(BIN) tests/bench/run
+
+.PHONY: fuzz fuzz-run
+fuzz: ## each fuzz target for SECONDS=n
+	@$(MAKE) --no-print-directory CC=clang-14 SANITIZE=address,undefined FUZZ=1 fuzz-run
+fuzz-run: $(FUZZ_BIN)
+	@tests/run-fuzz $(SECONDS) $(FUZZ_BIN)
+
+.PHONY: prove
+prove: all ## tier two: the full numbers, for the note of an issue
+	@tests/prove
+
+.PHONY: fresh
+fresh: ## both bootstrap commands in a bare Debian 12 (needs root)
+	@tests/fresh
+
+# --- source ---------------------------------------------------------------------------------------------------------
+.PHONY: lint tidy structure docs
+lint: structure tidy ## clang-tidy, directions of includes, folders
+
+structure: ## directions of includes, folders, and that their checker can fail
+	@tests/lint/structure_test
+	@tests/lint/structure .
+
+# A file is looked at again when it or a header of it changed, as its object tells.
+tidy: $(OWN_C:%.c=$(B)/tidy/%.ok)
+	@echo "tidy: $(words $(OWN_C)) files, no findings"
+$(B)/tidy/%.ok: %.c $(B)/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy-14 --quiet $< -- $(CPPFLAGS) $(STD) $(WARNINGS) 2>$@.err >$@.out || { cat $@.out $@.err; exit 1; }
+	@touch $@
+
+docs: all ## run the commands that README.md and docs/ show
+	@tests/docs/run README.md $(wildcard docs/*.md)
+
+.PHONY: format
+format: ## clang-format over all sources
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+
+# --- installing -----------------------------------------------------------------------------------------------------
+.PHONY: install
+install: all ## into DESTDIR/PREFIX/bin; ETCD_NAMES=1: also as etcd, etcdctl, etcdutl
+	install -d $(DESTDIR)$(PREFIX)/bin
+	$(foreach p,$(NAMES),install -s -m 755 $(BIN)/$(p) $(DESTDIR)$(PREFIX)/bin/$(p) &&) true
+	$(if $(ETCD_NAMES),$(foreach p,$(NAMES),ln -sf $(p) $(DESTDIR)$(PREFIX)/bin/$(p:kedge%=etcd%) &&) true)
 
 .PHONY: clean
 clean: ## remove build/
@@ -98,4 +194,4 @@ clean: ## remove build/
 
 .PHONY: help
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
