@@ -49,16 +49,16 @@ int wal_record_decode(struct bytes in, struct wal_record *out)
     return more < 0 ? ERR_MALFORMED : 0;
 }
 
-bool wal_record_torn(struct bytes region, uint64_t offset)
+bool wal_record_torn(struct bytes record, uint64_t offset)
 {
     size_t at = 0;
-    while (at < region.len) {
+    while (at < record.len) {
         size_t end = at + (SECTOR - (size_t)((offset + at) % SECTOR));
-        if (end > region.len) {
-            end = region.len;
+        if (end > record.len) {
+            end = record.len;
         }
         size_t i = at;
-        while (i < end && region.data[i] == 0) {
+        while (i < end && record.data[i] == 0) {
             i++;
         }
         if (i == end) {

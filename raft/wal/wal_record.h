@@ -33,8 +33,9 @@ bool wal_record_length(uint64_t word, uint64_t *record_bytes, uint64_t *pad_byte
 /* Decodes the record's bytes (without length word and padding). 0, ERR_MALFORMED. */
 int wal_record_decode(struct bytes in, struct wal_record *out);
 
-/* Is this damage a torn write: is any piece of the region all zero, when it is cut at file offsets that are multiples
- * of 512? `region` is record and padding, `offset` where it stands in the file (wal.md "Torn write"). */
-bool wal_record_torn(struct bytes region, uint64_t offset);
+/* Is this damage a torn write: is any piece of the record all zero, when it is cut at file offsets that are multiples
+ * of 512 (wal.md "Torn write")? `record` is without its padding: etcd counts that in, but a sector with nothing but
+ * padding in it damages no record, so all that it would add are flipped bits that pass for tears. */
+bool wal_record_torn(struct bytes record, uint64_t offset);
 
 #endif
