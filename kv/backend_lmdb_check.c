@@ -33,6 +33,34 @@ static int check_failed_to_read(struct lmdb_check *out)
     return ERR_IO;
 }
 
+/* Reads the file into the page cache and its pages into the map, in order and in pieces, which is many times faster
+ * than meeting them one by one, and tells a place that the disk cannot read as an error in place of a signal. */
+static int populate(uint8_t *map, size_t len, struct lmdb_check *out)
+{
+    enum { PIECE = 64 << 20 };
+    for (size_t at = 0; at < len; at += PIECE) {
+        size_t piece = len - at < PIECE ? len - at : PIECE;
+        if (madvise(map + at, piece, MADV_POPULATE_READ) != 0 && (errno == EFAULT || errno == EHWPOISON)) {
+            size_t page = (size_t)sysconf(_SC_PAGESIZE);
+            while (piece > page && madvise(map + at, page, MADV_POPULATE_READ) == 0) {
+                at += page;
+                piece -= page;
+            }
+            errno = EIO;
+            check_failed_to_read(out);
+            out->offset = at;
+            return ERR_IO;
+        }
+    }
+    return 0;
+}
+
+/* A file larger than this share of memory is met page by page: populating it would only push out its own beginning. */
+static bool fits_memory(size_t len)
+{
+    return len < (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 2;
+}
+
 int lmdb_check_file(int fd, const char *path, bool whole, struct lmdb_check *out)
 {
     struct stat st;
@@ -47,13 +75,12 @@ int lmdb_check_file(int fd, const char *path, bool whole, struct lmdb_check *out
     if (map == MAP_FAILED) {
         return check_failed_to_read(out);
     }
-    if (whole) {
-        posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
-        madvise(map, len, MADV_WILLNEED);
-    }
     struct lmdb_guard *guard = lmdb_guard_add(path, map, len);
-    int error =
-        whole ? lmdb_check_image(bytes_of(map, len), lmdb_tables(), out) : lmdb_check_metas(bytes_of(map, len), out);
+    int error = whole && fits_memory(len) ? populate(map, len, out) : 0;
+    if (error == 0) {
+        error = whole ? lmdb_check_image(bytes_of(map, len), lmdb_tables(), out)
+                      : lmdb_check_metas(bytes_of(map, len), out);
+    }
     lmdb_guard_remove(guard);
     munmap(map, len);
     return error;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kv/backend_lmdb.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static struct lmdb_read *pool_take(struct lmdb *l)
 {
@@ -89,8 +90,42 @@ struct scan {
     uint8_t last[BACKEND_KEY_MAX]; /* the row before, for the order check */
     size_t last_len;
     uint64_t rows;
-    bool whole; /* from the table's first row to its last */
+    bool whole;       /* from the table's first row to its last */
+    uintptr_t page;   /* the row before's */
+    uint8_t *windows; /* a whole scan: one bit for each window of the file, set once it was mapped; NULL = not done */
+    size_t window_count;
 };
+
+/* Whole scans wait for memory more than for anything else. So the pages around are mapped a window at a time, before
+ * the first touch would fault them in one by one; and on each new leaf the page behind it is fetched, which in a file
+ * that grew by appending is the next leaf. */
+static void scan_ahead(struct scan *s, const void *row)
+{
+    enum { WINDOW = 2 << 20, LINE = 64 };
+    uintptr_t page = (uintptr_t)row & ~(uintptr_t)(s->l->page_bytes - 1);
+    if (page == s->page || s->windows == NULL) {
+        return;
+    }
+    s->page = page;
+    size_t offset = page - (uintptr_t)s->l->map, window = offset / WINDOW;
+    if (window < s->window_count && !(s->windows[window / 8] >> window % 8 & 1)) {
+        s->windows[window / 8] |= (uint8_t)(1 << window % 8);
+        madvise((uint8_t *)(uintptr_t)s->l->map + window * WINDOW, WINDOW, MADV_POPULATE_READ);
+    }
+    for (unsigned i = 0; i < s->l->page_bytes; i += LINE) {
+        __builtin_prefetch((const uint8_t *)page + s->l->page_bytes + i);
+    }
+}
+
+static void scan_ahead_start(struct scan *s)
+{
+    enum { WINDOW = 2 << 20, WORTH_IT = 1 << 20 };
+    size_t size = atomic_load(&s->l->size);
+    if (s->whole && size >= WORTH_IT) {
+        s->window_count = size / WINDOW; /* not the last one: it may go beyond the file's end */
+        s->windows = mem_zalloc(s->window_count / 8 + 1);
+    }
+}
 
 static int scan_row(struct scan *s, MDB_val k, MDB_val v, struct bytes *value)
 {
@@ -113,6 +148,7 @@ static int scan_rows(struct scan *s, struct bytes from, bool (*visit)(void *, st
     int rc = mdb_cursor_get(s->cursor, &k, &v, s->whole ? MDB_FIRST : MDB_SET_RANGE);
     for (; rc == 0; rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT)) {
         struct bytes value;
+        scan_ahead(s, k.mv_data);
         int error = scan_row(s, k, v, &value);
         if (error != 0) {
             return error;
@@ -147,7 +183,9 @@ int lmdb_scan(struct backend_read *read, enum backend_table table, struct bytes 
         return lmdb_fail(l, rc, "scan");
     }
     struct lmdb_guard *before = lmdb_guard_enter(l->guard);
+    scan_ahead_start(&s);
     int error = scan_rows(&s, from, visit, arg);
+    free(s.windows);
     lmdb_guard_leave(before);
     mdb_cursor_close(s.cursor);
     if (error == 0 && s.whole && s.rows != lmdb_count(read, table)) {
