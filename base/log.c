@@ -16,13 +16,13 @@
 #include <unistd.h>
 
 static atomic_int minimum = LOG_INFO;
-static atomic_int format = LOG_JSON;
+static atomic_int line_format = LOG_JSON;
 static int64_t (*_Atomic clock_us)(void);
 
-void log_configure(enum log_level level, enum log_format chosen)
+void log_configure(enum log_level level, enum log_format format)
 {
     atomic_store(&minimum, (int)level);
-    atomic_store(&format, (int)chosen);
+    atomic_store(&line_format, (int)format);
 }
 
 void log_clock(int64_t (*now_us)(void))
@@ -299,7 +299,7 @@ void log_write(enum log_level level, const char *file, int line, const char *mes
                size_t count)
 {
     struct buffer b = {0};
-    if (atomic_load(&format) == LOG_JSON) {
+    if (atomic_load(&line_format) == LOG_JSON) {
         append_json_line(&b, level, file, line, message, fields, count);
     } else {
         append_console_line(&b, level, file, line, message, fields, count);
