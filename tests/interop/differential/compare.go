@@ -129,9 +129,9 @@ func compareMessages(path string, a, b protoreflect.Message) []fieldDifference {
 func show(field protoreflect.FieldDescriptor, value protoreflect.Value) string {
 	switch field.Kind() {
 	case protoreflect.BytesKind:
-		return abbreviate(strconv.Quote(string(value.Bytes())))
+		return shortenRuns(strconv.Quote(string(value.Bytes())))
 	case protoreflect.StringKind:
-		return abbreviate(strconv.Quote(value.String()))
+		return shortenRuns(strconv.Quote(value.String()))
 	}
 	return value.String()
 }
@@ -140,15 +140,7 @@ func showPresence(message protoreflect.Message, field protoreflect.FieldDescript
 	if !message.Has(field) {
 		return "(absent)"
 	}
-	return abbreviate(compactJSON(message.Get(field).Message().Interface()))
-}
-
-func abbreviate(text string) string {
-	const limit = 160
-	if len(text) <= limit {
-		return text
-	}
-	return fmt.Sprintf("%s… (%d bytes)", text[:limit], len(text))
+	return shortenRuns(compactJSON(message.Get(field).Message().Interface()))
 }
 
 // compactJSON prints a message on one line. protojson varies its spaces on

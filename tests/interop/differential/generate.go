@@ -664,9 +664,6 @@ func (g *generator) alarm() operation {
 	if g.chance(0.3) {
 		during = append(during, set(pb.AlarmRequest_DEACTIVATE))
 	}
-	if g.chance(0.2) {
-		during = append(during, set(pb.AlarmRequest_AlarmAction(5)))
-	}
 	for _, op := range during {
 		if g.enabled(op.kind) {
 			g.queue = append(g.queue, op)

@@ -22,6 +22,7 @@ type options struct {
 	replay       string
 	folder       string
 	out          string
+	steps        int
 	shrink       time.Duration
 	limit        time.Duration
 	keepGoing    bool
@@ -42,6 +43,7 @@ func run() int {
 	flag.StringVar(&o.replay, "replay", "", "run this saved history instead")
 	flag.StringVar(&o.folder, "dir", "", "parent of the data folders; empty: the system's temporary folder")
 	flag.StringVar(&o.out, "out", "build/interop/differences", "where histories that differ are saved")
+	flag.IntVar(&o.steps, "steps", 30, "how many of the last steps of a history are printed")
 	flag.DurationVar(&o.shrink, "shrink", 90*time.Second, "time to shrink one difference; 0: don't")
 	flag.DurationVar(&o.limit, "limit", 0, "begin no further seed after this time; 0: no limit")
 	flag.BoolVar(&o.keepGoing, "keep-going", true, "go on with the next seed after a difference")
@@ -109,13 +111,13 @@ func run() int {
 			if o.replay != "" {
 				path = ""
 			}
-			report(os.Stdout, title, found, operations[:found.index+1], steps, path)
+			report(os.Stdout, o.steps, title, found, operations[:found.index+1], steps, path)
 		default:
 			best, last, shorter, attempts := lab.shrink(operations, found, o.shrink)
 			if last == nil {
-				report(os.Stdout, title+", not seen again in a second run", found, operations[:found.index+1], steps, path)
+				report(os.Stdout, o.steps, title+", not seen again in a second run", found, operations[:found.index+1], steps, path)
 			} else {
-				report(os.Stdout, fmt.Sprintf("%s, shrunk from %d to %d operations in %d runs", title, found.index+1, len(best), attempts), last, best, shorter, path)
+				report(os.Stdout, o.steps, fmt.Sprintf("%s, shrunk from %d to %d operations in %d runs", title, found.index+1, len(best), attempts), last, best, shorter, path)
 			}
 		}
 		if o.replay != "" || !o.keepGoing {

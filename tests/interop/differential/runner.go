@@ -143,15 +143,27 @@ func (r *runner) run(operations []operation) *difference {
 		}
 		if d != nil {
 			d.index = i
-			for n, s := range r.sides {
-				if state := s.server.gone(); state != "" {
-					d.logs[n] = state + "\n" + s.server.logTail(25)
-				}
-			}
+			r.postMortem(d)
 			return d
 		}
 	}
 	return nil
+}
+
+// postMortem adds how a server ended, if one did. Then that is the finding, and
+// not what the broken connection happened to look like.
+func (r *runner) postMortem(d *difference) {
+	var state [2]string
+	for n, s := range r.sides {
+		if state[n] = s.server.gone(); state[n] != "" {
+			d.logs[n] = s.server.lastWords()
+		} else {
+			state[n] = "running"
+		}
+	}
+	if d.logs[0] != "" || d.logs[1] != "" {
+		d.fields = append([]fieldDifference{{"process", state[0], state[1]}}, d.fields...)
+	}
 }
 
 func (r *runner) step(op operation) *difference {

@@ -206,3 +206,17 @@ func (s *server) logTail(lines int) string {
 	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// lastWords is what a process that died left in its log: from the line that
+// looks like the cause on, or else the end.
+func (s *server) lastWords() string {
+	tail := strings.Split(s.logTail(400), "\n")
+	for i, line := range tail {
+		for _, sign := range []string{"panic:", "fatal error:", `"level":"fatal"`, `"level":"panic"`, "Sanitizer", "runtime error:", "ssertion", "check failed"} {
+			if strings.Contains(line, sign) {
+				return strings.Join(tail[i:min(len(tail), i+15)], "\n")
+			}
+		}
+	}
+	return strings.Join(tail[max(0, len(tail)-10):], "\n")
+}

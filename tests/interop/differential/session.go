@@ -6,14 +6,27 @@ import (
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 )
 
 // A difference is told as a session that anybody can type: etcdctl where it
 // can express the request, a comment with the exact request where it can't.
 
-// quote renders bytes for bash.
+// quote renders bytes for bash. A long end that repeats one pair of bytes, as
+// big values and long keys here have it, is written as a loop.
 func quote(data []byte) string {
+	const long = 80
+	if n := len(data); n > long {
+		start := n - 2
+		for start > 0 && data[start-1] == data[start+1] {
+			start--
+		}
+		start += (n - start) % 2
+		if n-start > long {
+			return fmt.Sprintf(`"$(printf %%b '%s'; printf '%s%%.0s' $(seq %d))"`, unquoted(data[:start]), unquoted(data[start:start+2]), (n-start)/2)
+		}
+	}
 	plain := len(data) > 0
 	for _, c := range data {
 		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@", rune(c)) {
@@ -23,11 +36,12 @@ func quote(data []byte) string {
 	if plain {
 		return string(data)
 	}
-	if len(data) > 100 && bytes.Count(data, data[:2])*2 >= len(data)-1 {
-		// Made of one pair of bytes, as big values here are.
-		return fmt.Sprintf(`"$(printf '%s%%.0s' $(seq %d))"`, strings.ReplaceAll(escape(data[:2]), "'", `\x27`), (len(data)+1)/2)
-	}
 	return "$'" + escape(data) + "'"
+}
+
+// unquoted is escape for printf's formats inside single quotes.
+func unquoted(data []byte) string {
+	return strings.NewReplacer(`\'`, `\x27`, "%", `\x25`).Replace(escape(data))
 }
 
 func escape(data []byte) string {
@@ -231,22 +245,48 @@ func describe(op operation, resolved proto.Message) string {
 	if resolved == nil {
 		return "# " + op.kind + where
 	}
-	raw := "# " + op.kind + ": " + kinds[op.kind].method + " " + string(resolved.ProtoReflect().Descriptor().FullName()) + " " + abbreviate2(compactJSON(resolved), 600)
+	raw := "# " + op.kind + ": " + kinds[op.kind].method + " " + string(resolved.ProtoReflect().Descriptor().FullName()) + " " + readable(resolved)
 	if line, ok := command(op, resolved); ok {
 		if op.kind == "watch-create" {
 			line += " &"
-		}
-		if _, big := resolved.(*pb.TxnRequest); big || len(line) > 200 {
-			return line + where
 		}
 		return line + where
 	}
 	return raw + where
 }
 
-func abbreviate2(text string, limit int) string {
-	if len(text) <= limit {
-		return text
+// readable prints a message in protobuf's text form, with long runs of one
+// character and of one pair of characters shortened.
+func readable(m proto.Message) string {
+	data, err := prototext.MarshalOptions{}.Marshal(m)
+	if err != nil {
+		return err.Error()
 	}
-	return fmt.Sprintf("%s… (%d bytes; the replay file has all)", text[:limit], len(text))
+	return "{" + shortenRuns(string(data)) + "}"
+}
+
+func shortenRuns(text string) string {
+	const long = 40
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		j := i + 2
+		for j < len(text) && text[j] == text[j-2] {
+			j++
+		}
+		if j-i > long {
+			fmt.Fprintf(&b, "%s…(%d bytes)…", text[i:i+4], j-i)
+			i = j
+			continue
+		}
+		b.WriteByte(text[i])
+		i++
+	}
+	return b.String()
+}
+
+func truncate(text string, limit int) string {
+	if text = shortenRuns(text); len(text) > limit {
+		return fmt.Sprintf("%s… (%d bytes)", text[:limit], len(text))
+	}
+	return text
 }

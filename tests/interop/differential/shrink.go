@@ -211,14 +211,14 @@ func simplify(message protoreflect.Message, n *int) bool {
 
 // report prints a difference: what differs, the session that shows it, and
 // the file that replays it.
-func report(out io.Writer, title string, d *difference, operations []operation, steps []proto.Message, path string) {
+func report(out io.Writer, show int, title string, d *difference, operations []operation, steps []proto.Message, path string) {
 	fmt.Fprintf(out, "\nDIFFERENCE %s: operation %d, %s\n", title, d.index+1, d.op.kind)
 	for i, f := range d.fields {
 		if i == 12 {
 			fmt.Fprintf(out, "  … %d more\n", len(d.fields)-i)
 			break
 		}
-		fmt.Fprintf(out, "  %s\n    a: %s\n    b: %s\n", f.path, abbreviate2(f.a, 1500), abbreviate2(f.b, 1500))
+		fmt.Fprintf(out, "  %s\n    a: %s\n    b: %s\n", f.path, truncate(f.a, 1500), truncate(f.b, 1500))
 	}
 	for i, log := range d.logs {
 		if log != "" {
@@ -226,8 +226,8 @@ func report(out io.Writer, title string, d *difference, operations []operation, 
 		}
 	}
 	first := 0
-	if len(steps) > 30 {
-		first = len(steps) - 30
+	if len(steps) > show {
+		first = len(steps) - show
 		fmt.Fprintf(out, "  (the last %d of %d operations)\n", len(steps)-first, len(steps))
 	}
 	for i := first; i < len(steps) && i < len(operations); i++ {
