@@ -34,7 +34,9 @@ struct core_save {
 struct core_checkpoint {
     struct raft_position at;
     struct raft_conf_state conf;
-    uint64_t first_index; /* out: the oldest entry that the log still has */
+    struct bytes data;        /* the .snap file's data (the v2 JSON): the environment's to make, in start */
+    struct buffer data_owner; /* holds it; freed by the core */
+    uint64_t first_index;     /* out: the oldest entry that the log still has */
 };
 
 struct core_log_read {

@@ -33,6 +33,7 @@ static void checkpointed(struct core_job *job)
         }
     }
     raft_conf_state_free(&job->checkpoint.conf);
+    buffer_free(&job->checkpoint.data_owner);
 }
 
 /* "Once LMDB has durably committed index i" (design.md "Disk checkpoint and start"). A change of members that was applied

@@ -1,0 +1,308 @@
+#include "cmd/kedge/engine.h"
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "raft/wal/snap_file.h"
+#include <stdlib.h>
+#include <time.h>
+
+#define FULL_DISK_RETRY_MS 100
+
+static void sleep_ms(long ms)
+{
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+static void finish(struct engine *engine, struct core_job *job)
+{
+    mailbox_post(&engine->finished, &job->node);
+}
+
+/* --- the log's thread --- */
+
+/* No room: the core's entries stay in memory and unacknowledged until there is. Nothing behind them can go first. */
+static void save(struct engine *engine, struct core_save *save)
+{
+    const struct raft_hard_state none = {0};
+    const struct raft_hard_state *state = raft_hard_state_equal(save->hard_state, none) ? NULL : &save->hard_state;
+    int error;
+    while ((error = wal_save(engine->wal, save->entries, save->count, state)) == ERR_DISK_FULL) {
+        wal_prepare(engine->wal);
+        sleep_ms(FULL_DISK_RETRY_MS);
+    }
+    if (error != 0) {
+        log_fatal("failed to save Raft entries", log_str("error", wal_reason(engine->wal)));
+    }
+}
+
+static void sync_saved(struct engine *engine)
+{
+    if (wal_sync(engine->wal) != 0) {
+        log_fatal("failed to sync the write-ahead log", log_str("error", wal_reason(engine->wal)));
+    }
+}
+
+/* Takes all saves that wait and makes them durable with one sync. */
+static void save_group(struct engine *engine, struct list *jobs)
+{
+    struct list group;
+    list_init(&group);
+    bool must_sync = false;
+    while (!list_empty(jobs) && list_first(jobs, struct core_job, node)->kind == CORE_SAVE) {
+        struct core_job *job = list_first(jobs, struct core_job, node);
+        save(engine, &job->save);
+        must_sync |= job->save.must_sync;
+        list_remove(&job->node);
+        list_push_back(&group, &job->node);
+    }
+    if (must_sync) {
+        sync_saved(engine);
+    }
+    struct list *node;
+    while ((node = list_pop_front(&group)) != NULL) {
+        finish(engine, container_of(node, struct core_job, node));
+    }
+}
+
+static int checkpoint(struct engine *engine, struct core_checkpoint *checkpoint)
+{
+    char *reason = NULL;
+    int error = snap_file_write(engine->fs, engine->snap_dir, checkpoint->at, &checkpoint->conf, checkpoint->data, &reason);
+    if (error == 0) {
+        error = wal_save_snapshot(engine->wal, checkpoint->at, &checkpoint->conf);
+    }
+    if (error == ERR_DISK_FULL) {
+        free(reason);
+        return error; /* the core comes back with a later one */
+    }
+    if (error != 0) {
+        log_fatal("failed to save a checkpoint", log_str("error", reason != NULL ? reason : wal_reason(engine->wal)));
+    }
+    log_info("saved snapshot to disk", log_uint("snapshot-index", checkpoint->at.index));
+    error = wal_release(engine->wal, checkpoint->at.index, engine->max_wals, NULL);
+    if (error == 0) {
+        error = snap_file_purge(engine->fs, engine->snap_dir, engine->max_snapshots, &reason);
+    }
+    if (error != 0) {
+        log_warn("failed to purge old files", log_str("error", reason != NULL ? reason : wal_reason(engine->wal)));
+        free(reason);
+    }
+    checkpoint->first_index = wal_first_index(engine->wal);
+    return 0;
+}
+
+static int log_read(struct engine *engine, struct core_log_read *read)
+{
+    char *reason = NULL;
+    int error = wal_read(engine->wal, read->from, read->to, read->max_bytes, &read->entries, &read->count, &reason);
+    if (error != 0 && error != ERR_ABSENT) {
+        log_fatal("failed to read the write-ahead log", log_str("error", reason));
+    }
+    free(reason);
+    return error;
+}
+
+static void *log_thread(void *arg)
+{
+    struct engine *engine = arg;
+    struct list jobs;
+    list_init(&jobs);
+    while (mailbox_wait(&engine->log.box, &jobs)) {
+        do {
+            while (!list_empty(&jobs)) {
+                struct core_job *job = list_first(&jobs, struct core_job, node);
+                if (job->kind == CORE_SAVE) {
+                    save_group(engine, &jobs);
+                    continue;
+                }
+                list_remove(&job->node);
+                job->error = job->kind == CORE_CHECKPOINT ? checkpoint(engine, &job->checkpoint)
+                                                          : log_read(engine, &job->log_read);
+                finish(engine, job);
+            }
+            if (!mailbox_take(&engine->log.box, &jobs) && wal_prepare(engine->wal) != WAL_PREPARE_MORE) {
+                break;
+            }
+        } while (true);
+    }
+    return NULL;
+}
+
+/* --- the store's thread --- */
+
+static int store_job(struct engine *engine, struct core_job *job)
+{
+    switch (job->kind) {
+    case CORE_COMMIT:
+        return backend_commit(engine->backend, &job->commit);
+    case CORE_VIEW:
+        return backend_view_open(engine->backend, &job->view);
+    default:
+        CHECK(job->kind == CORE_REPACK);
+        return backend_repack(engine->backend, job->repack.budget_bytes, &job->repack.cursor);
+    }
+}
+
+static void *store_thread(void *arg)
+{
+    struct engine *engine = arg;
+    struct list jobs;
+    list_init(&jobs);
+    while (mailbox_wait(&engine->store.box, &jobs)) {
+        struct list *node;
+        while ((node = list_pop_front(&jobs)) != NULL) {
+            struct core_job *job = container_of(node, struct core_job, node);
+            job->error = store_job(engine, job);
+            if (job->error != 0 && job->error != ERR_DISK_FULL) {
+                log_fatal("the store failed", log_str("error", error_text(job->error)));
+            }
+            finish(engine, job);
+        }
+    }
+    return NULL;
+}
+
+/* --- a worker --- */
+
+static void *worker_thread(void *arg)
+{
+    struct engine *engine = arg;
+    struct list jobs;
+    list_init(&jobs);
+    while (mailbox_wait(&engine->worker.box, &jobs)) {
+        struct list *node;
+        while ((node = list_pop_front(&jobs)) != NULL) {
+            struct core_job *job = container_of(node, struct core_job, node);
+            job->error = job->work.run(job->work.arg);
+            finish(engine, job);
+        }
+    }
+    return NULL;
+}
+
+/* --- between the core and the threads --- */
+
+/* The v2 JSON is made where the members may be read: on the core's thread. */
+static void checkpoint_data(struct engine *engine, struct core_checkpoint *checkpoint)
+{
+    size_t count;
+    const struct kv_member *members = kv_members(core_kv(engine->core), &count);
+    struct snap_file_member *list = mem_zalloc((count + 1) * sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        list[i] = (struct snap_file_member){
+            .id = members[i].id,
+            .peer_urls = (const char *const *)members[i].peer_urls,
+            .peer_url_count = members[i].peer_url_count,
+            .name = members[i].name,
+            .client_urls = (const char *const *)members[i].client_urls,
+            .client_url_count = members[i].client_url_count,
+            .learner = members[i].learner,
+        };
+    }
+    buffer_free(&checkpoint->data_owner);
+    snap_file_v2_json(&checkpoint->data_owner, list, count, NULL, 0, kv_cluster_version(core_kv(engine->core)));
+    checkpoint->data = buffer_bytes(&checkpoint->data_owner);
+    free(list);
+}
+
+static void start(struct core_env *env, struct core_job *job)
+{
+    struct engine *engine = container_of(env, struct engine, env);
+    switch (job->kind) {
+    case CORE_CHECKPOINT:
+        checkpoint_data(engine, &job->checkpoint);
+        mailbox_post(&engine->log.box, &job->node);
+        break;
+    case CORE_SAVE:
+    case CORE_LOG_READ:
+        mailbox_post(&engine->log.box, &job->node);
+        break;
+    case CORE_COMMIT:
+    case CORE_VIEW:
+    case CORE_REPACK:
+        mailbox_post(&engine->store.box, &job->node);
+        break;
+    case CORE_WORK:
+        mailbox_post(&engine->worker.box, &job->node);
+        break;
+    }
+}
+
+static struct core_space space(struct core_env *env)
+{
+    struct wal_space space = wal_space(container_of(env, struct engine, env)->wal);
+    return (struct core_space){.ordinary_bytes = space.ordinary_bytes, .total_bytes = space.total_bytes};
+}
+
+static bool deliver(struct loop_hook *hook)
+{
+    struct engine *engine = container_of(hook, struct engine, hook);
+    struct list jobs;
+    list_init(&jobs);
+    mailbox_take(&engine->finished, &jobs);
+    struct list *node;
+    while ((node = list_pop_front(&jobs)) != NULL) {
+        core_job_done(engine->core, container_of(node, struct core_job, node));
+    }
+    return false;
+}
+
+static void wake_loop(void *loop)
+{
+    loop_wake(loop);
+}
+
+static void thread_start(struct engine_thread *thread, void *(*run)(void *), struct engine *engine)
+{
+    mailbox_init(&thread->box, NULL, NULL);
+    int failed = pthread_create(&thread->thread, NULL, run, engine);
+    if (failed != 0) {
+        log_fatal("failed to start a thread", log_str("error", strerror(failed)));
+    }
+}
+
+static void thread_stop(struct engine_thread *thread)
+{
+    mailbox_close(&thread->box);
+    pthread_join(thread->thread, NULL);
+    mailbox_destroy(&thread->box);
+}
+
+void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, struct backend *backend,
+                  const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots)
+{
+    *engine = (struct engine){
+        .env = {.start = start, .space = space},
+        .loop = loop,
+        .wal = wal,
+        .backend = backend,
+        .fs = fs,
+        .snap_dir = snap_dir,
+        .max_wals = max_wals,
+        .max_snapshots = max_snapshots,
+    };
+    mailbox_init(&engine->finished, wake_loop, loop);
+    engine->hook.run = deliver;
+    loop_hook_add(loop, &engine->hook);
+    thread_start(&engine->log, log_thread, engine);
+    thread_start(&engine->store, store_thread, engine);
+    thread_start(&engine->worker, worker_thread, engine);
+}
+
+void engine_attach(struct engine *engine, struct core *core)
+{
+    engine->core = core;
+}
+
+void engine_stop(struct engine *engine)
+{
+    thread_stop(&engine->log);
+    thread_stop(&engine->store);
+    thread_stop(&engine->worker);
+    loop_hook_remove(engine->loop, &engine->hook);
+    mailbox_destroy(&engine->finished);
+    wal_close(engine->wal);
+    backend_close(engine->backend);
+}

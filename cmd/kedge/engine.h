@@ -1,0 +1,39 @@
+/* The threads around the core: the log's, the store's and a worker, each with a queue of the core's jobs (core/job.h).
+ * The real counterpart of what chaos/sim simulates. What they finish comes back to the core's loop through a mailbox.
+ *
+ * A job that fails for good ends the process here, with a log line that names file and offset (design.md, law 6). */
+#ifndef CMD_KEDGE_ENGINE_H
+#define CMD_KEDGE_ENGINE_H
+
+#include "base/mailbox.h"
+#include "base/net/loop.h"
+#include "core/core.h"
+#include "raft/wal/wal.h"
+
+struct engine_thread {
+    pthread_t thread;
+    struct mailbox box;
+};
+
+struct engine {
+    struct core_env env; /* first: the core's world */
+    struct core *core;   /* set by engine_attach */
+    struct loop *loop;
+    struct wal *wal;
+    struct backend *backend;
+    const struct wal_fs *fs;
+    const char *snap_dir; /* DIR/member/snap */
+    size_t max_wals, max_snapshots;
+    struct engine_thread log, store, worker;
+    struct mailbox finished;
+    struct loop_hook hook;
+};
+
+/* wal and backend become the engine's (closed by engine_stop). The texts must outlive it. */
+void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, struct backend *backend,
+                  const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots);
+void engine_attach(struct engine *engine, struct core *core);
+/* After core_stopped: ends the threads, closes log and store. */
+void engine_stop(struct engine *engine);
+
+#endif

@@ -1,0 +1,196 @@
+/* etcdserverpb.Maintenance: status, alarms, hashes, defragment. */
+#include "grpc/services.h"
+
+#include "base/check.h"
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* --- status --- */
+
+static const char *alarm_text(const Etcdserverpb__AlarmMember *alarm, struct arena *arena)
+{
+    const ProtobufCEnumValue *name =
+        protobuf_c_enum_descriptor_get_value(&etcdserverpb__alarm_type__descriptor, (int)alarm->alarm);
+    /* Go's text form of the message, with the one space that its own tools compare after squeezing. */
+    return alarm->memberid == 0 ? arena_printf(arena, "alarm:%s", name->name)
+                                : arena_printf(arena, "memberID:%" PRIu64 " alarm:%s", alarm->memberid, name->name);
+}
+
+static void status_errors(struct services *services, struct arena *arena, Etcdserverpb__StatusResponse *response)
+{
+    size_t count;
+    Etcdserverpb__AlarmMember **alarms =
+        kv_alarms(core_kv(services->core), ETCDSERVERPB__ALARM_TYPE__NONE, arena, &count);
+    response->errors = arena_alloc(arena, (count + 1) * sizeof *response->errors);
+    if (!core_has_leader(services->core)) {
+        response->errors[response->n_errors++] = (char *)error_text(ERR_NO_LEADER);
+    }
+    for (size_t i = 0; i < count; i++) {
+        response->errors[response->n_errors++] = (char *)alarm_text(alarms[i], arena);
+    }
+}
+
+static void status(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    struct services *services = service;
+    struct core *core = services->core;
+    struct kv *kv = core_kv(core);
+    struct kv_stats stats = kv_stats(kv);
+    struct raft_status raft = core_raft_status(core);
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    core_header(core, &header, true);
+    Etcdserverpb__DowngradeInfo downgrade = ETCDSERVERPB__DOWNGRADE_INFO__INIT;
+    const char *target = "";
+    downgrade.enabled = kv_downgrade(kv, &target);
+    downgrade.targetversion = (char *)target;
+    Etcdserverpb__StatusResponse response = ETCDSERVERPB__STATUS_RESPONSE__INIT;
+    response.header = &header;
+    response.version = (char *)SERVER_VERSION;
+    response.dbsize = (int64_t)stats.size_bytes;
+    response.dbsizeinuse = (int64_t)stats.size_in_use_bytes;
+    response.dbsizequota = (int64_t)stats.quota_bytes;
+    response.leader = raft.leader;
+    response.raftindex = raft.commit;
+    response.raftterm = raft.term;
+    response.raftappliedindex = stats.applied_index;
+    response.storageversion = (char *)kv_storage_version(kv);
+    response.downgradeinfo = &downgrade;
+    status_errors(services, &call->arena, &response);
+    call_reply(call, &response.base);
+}
+
+/* --- alarms --- */
+
+/* A question too goes through the log in etcd; the answer is the same when it is asked after a read index, but the log
+ * stays as it is (mvcc.md "What goes through raft": alarm, also GET). */
+static void alarm_request(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    internal.alarm = (Etcdserverpb__AlarmRequest *)message;
+    service_propose(service, call, &internal, NULL);
+}
+
+/* --- hashes --- */
+
+struct hash_call {
+    struct core_hash *hash;
+    struct call *call;
+    struct services *services;
+};
+
+static void reply_hash(struct services *services, struct call *call, const struct kv_hash_result *result)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    core_header(services->core, &header, false);
+    header.revision = result->current_revision;
+    Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
+    response.header = &header;
+    response.hash = result->hash;
+    call_reply(call, &response.base);
+}
+
+static void reply_hash_kv(struct services *services, struct call *call, const struct kv_hash_result *result)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    core_header(services->core, &header, false);
+    header.revision = result->current_revision;
+    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+    response.header = &header;
+    response.hash = result->hash;
+    response.compact_revision = result->compact_revision;
+    response.hash_revision = result->hash_revision;
+    call_reply(call, &response.base);
+}
+
+static void reply(struct services *services, struct call *call, const struct kv_hash_result *result)
+{
+    if (call->route->response == &etcdserverpb__hash_response__descriptor) {
+        reply_hash(services, call, result);
+    } else {
+        reply_hash_kv(services, call, result);
+    }
+}
+
+static void hashed(struct core_hash *hash, int error)
+{
+    struct hash_call *owner = hash->owner;
+    struct call *call = owner->call;
+    struct services *services = owner->services;
+    struct kv_hash_result result = hash->result;
+    free(hash);
+    if (error != 0) {
+        call_fail(call, error);
+    } else {
+        reply(services, call, &result);
+    }
+}
+
+static void hash_cancelled(struct call *call, int reason)
+{
+    (void)reason;
+    core_hash_cancel(((struct hash_call *)call->state)->hash);
+}
+
+static void hash_start(struct services *services, struct call *call, enum kv_hash_kind kind, int64_t revision)
+{
+    static const struct call_handler handler = {.on_cancel = hash_cancelled};
+    struct core_hash *hash = mem_zalloc(sizeof *hash);
+    struct hash_call *owner = arena_zalloc(&call->arena, sizeof *owner);
+    *owner = (struct hash_call){.hash = hash, .call = call, .services = services};
+    hash->done = hashed;
+    hash->owner = owner;
+    int error = core_hash(services->core, hash, kind, revision);
+    if (error == 0) {
+        call->state = owner;
+        call->handler = &handler;
+        return;
+    }
+    if (error == CORE_READY) {
+        reply(services, call, &hash->result);
+    } else {
+        call_fail(call, error);
+    }
+    free(hash);
+}
+
+static void hash_all(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    hash_start(service, call, KV_HASH_ALL, 0);
+}
+
+static void hash_kv(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    hash_start(service, call, KV_HASH_KV, ((const Etcdserverpb__HashKVRequest *)message)->revision);
+}
+
+/* --- defragment --- */
+
+/* Freed pages are reused and sparse leaves repacked all the time (design.md "Space"), so there is nothing to wait for:
+ * scripts that call this get their success at once, and nobody is stopped meanwhile. */
+static void defragment(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
+    call_reply(call, &response.base);
+}
+
+static const struct call_route routes[] = {
+    {"/etcdserverpb.Maintenance/Alarm", CALL_UNARY, CALL_CONTROL, &etcdserverpb__alarm_request__descriptor,
+     &etcdserverpb__alarm_response__descriptor, alarm_request, NULL},
+    {"/etcdserverpb.Maintenance/Status", CALL_UNARY, CALL_CONTROL, &etcdserverpb__status_request__descriptor,
+     &etcdserverpb__status_response__descriptor, status, NULL},
+    {"/etcdserverpb.Maintenance/Defragment", CALL_UNARY, CALL_CONTROL, &etcdserverpb__defragment_request__descriptor,
+     &etcdserverpb__defragment_response__descriptor, defragment, NULL},
+    {"/etcdserverpb.Maintenance/Hash", CALL_UNARY, CALL_CONTROL, &etcdserverpb__hash_request__descriptor,
+     &etcdserverpb__hash_response__descriptor, hash_all, NULL},
+    {"/etcdserverpb.Maintenance/HashKV", CALL_UNARY, CALL_CONTROL, &etcdserverpb__hash_kvrequest__descriptor,
+     &etcdserverpb__hash_kvresponse__descriptor, hash_kv, NULL},
+};
+
+void service_maintenance(struct services *services, struct server *server)
+{
+    server_route(server, routes, sizeof routes / sizeof routes[0], services);
+}

@@ -1,0 +1,120 @@
+#include "grpc/services.h"
+
+#include "base/check.h"
+#include "base/pb.h"
+
+/* --- tasks --- */
+
+void service_task_add(struct services *services, struct service_task *task)
+{
+    list_push_back(&services->tasks, &task->node);
+}
+
+void service_task_remove(struct service_task *task)
+{
+    if (task->node.next != NULL) {
+        list_remove(&task->node);
+    }
+}
+
+static bool run_tasks(struct services *services)
+{
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &services->tasks);
+    struct list *node;
+    while ((node = list_pop_front(&now)) != NULL) {
+        struct service_task *task = container_of(node, struct service_task, node);
+        list_push_back(&services->tasks, node);
+        if (!task->run(task)) {
+            /* The task took itself out, or was freed: it must not be touched here. */
+            continue;
+        }
+    }
+    return !list_empty(&services->tasks);
+}
+
+static bool run(struct loop_hook *hook)
+{
+    struct services *services = container_of(hook, struct services, hook);
+    bool more = service_watch_run(services);
+    return run_tasks(services) || more;
+}
+
+/* --- writes --- */
+
+static void written(struct core_request *request, int error, ProtobufCMessage *response)
+{
+    struct service_write *write = request->owner;
+    if (error != 0) {
+        call_fail(write->call, error);
+    } else if (write->after != NULL) {
+        write->after(write, response);
+    } else {
+        call_reply(write->call, response);
+    }
+}
+
+static void write_cancelled(struct call *call, int reason)
+{
+    (void)reason;
+    struct service_write *write = call->state;
+    core_cancel(write->services->core, &write->request);
+}
+
+void service_propose(struct services *services, struct call *call, Etcdserverpb__InternalRaftRequest *internal,
+                     void (*after)(struct service_write *write, ProtobufCMessage *response))
+{
+    static const struct call_handler handler = {.on_cancel = write_cancelled};
+    struct service_write *write = arena_zalloc(&call->arena, sizeof *write);
+    write->call = call;
+    write->services = services;
+    write->after = after;
+    write->request.done = written;
+    write->request.owner = write;
+    int error = core_propose(services->core, &write->request, internal);
+    if (error != 0) {
+        call_fail(call, error);
+        return;
+    }
+    call->state = write;
+    call->handler = &handler;
+}
+
+/* --- what holds for every call --- */
+
+int services_intercept(void *owner, struct call *call)
+{
+    struct services *services = owner;
+    if (kv_cluster_version(core_kv(services->core)) == NULL) {
+        return ERR_NOT_CAPABLE;
+    }
+    struct bytes version = call_metadata(call, "client-api-version");
+    if (version.data != NULL && !utf8_valid(version)) {
+        return ERR_INVALID_CLIENT_API_VERSION;
+    }
+    struct bytes leader = call_metadata(call, "hasleader");
+    if (leader.data != NULL && bytes_equal(leader, bytes_str("true")) && !core_has_leader(services->core)) {
+        return ERR_NO_LEADER;
+    }
+    return 0;
+}
+
+void services_register(struct services *services, struct server *server)
+{
+    list_init(&services->tasks);
+    list_init(&services->watching);
+    services->hook.run = run;
+    loop_hook_add(services->loop, &services->hook);
+    service_kv(services, server);
+    service_watch(services, server);
+    service_lease(services, server);
+    service_cluster(services, server);
+    service_maintenance(services, server);
+    service_health(services, server);
+}
+
+void services_close(struct services *services)
+{
+    loop_hook_remove(services->loop, &services->hook);
+}
