@@ -1,0 +1,41 @@
+/* The log as consensus has it in memory: the terms of all entries since the snapshot, and the data of some of them,
+ * bounded by bytes. Entries whose data isn't here come back from the WAL.
+ *
+ *     start    first        hollow_from      hollow_to             durable   saved   last
+ *       |        |---- here -----|---- dropped ---|------- here -------|---------|-----|
+ *
+ * Dropped first is what was applied, from the front. If what is not yet applied alone exceeds the bound, the newest
+ * durable entries lose their data (apply comes to them last); what isn't durable keeps it. */
+#ifndef RAFT_LOG_H
+#define RAFT_LOG_H
+
+#include "raft/terms.h"
+#include "raft/types.h"
+
+struct log {
+    struct raft_position start; /* the log begins after it; its term is known */
+    struct terms terms;
+    struct raft_entry *slots; /* of first..last; data of the hollow ones is NULL */
+    size_t head, capacity;
+    uint64_t first, last;
+    uint64_t hollow_from, hollow_to; /* [from, to) has no data; from == to: there is none such */
+    uint64_t saved, durable;
+    size_t bytes, bytes_max;
+};
+
+void log_init(struct log *l, struct raft_position start, size_t bytes_max);
+void log_free(struct log *l);
+
+void log_append(struct log *l, const struct raft_entry *e); /* index last + 1; takes a reference */
+void log_truncate(struct log *l, uint64_t from);            /* drops from..last */
+void log_compact(struct log *l, uint64_t index);            /* the log begins after index */
+
+uint64_t log_term(const struct log *l, uint64_t index); /* 0: unknown */
+/* The entry's index, term and type; *here tells whether its data is. NULL below first or above last. */
+const struct raft_entry *log_slot(const struct log *l, uint64_t index, bool *here);
+/* Puts data back. False if it isn't the entry that was dropped. */
+bool log_fill(struct log *l, const struct raft_entry *e);
+/* Keeps to bytes_max, as far as what isn't durable allows. */
+void log_trim(struct log *l, uint64_t applied);
+
+#endif
