@@ -31,6 +31,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include <protobuf-c/protobuf-c.h>
+#include <sys/types.h>
 
 struct call;
 
@@ -76,7 +77,7 @@ struct call_route {
 
 /* What the transport tells a service about a call that it holds. Every member may be NULL. */
 struct call_handler {
-    /* A message of a stream. It is in call->message_arena, valid until the function returns. */
+    /* A message of a stream, valid until the function returns (it lies in call->message_arena). */
     void (*on_message)(struct call *call, const ProtobufCMessage *message);
     /* The client sends nothing more (END_STREAM). The service still may, and still has to end the call. */
     void (*on_half_close)(struct call *call);
@@ -99,7 +100,8 @@ struct call {
     const char *peer; /* "127.0.0.1:53412", "@" for a Unix socket, "" inside the process; lives as long as the call */
     uint64_t deadline_ms; /* monotonic, CALL_NO_DEADLINE if the client gave none (grpc-timeout) */
     enum call_lane lane;
-    struct arena arena; /* lives as long as the call: the request, the answer, whatever the service likes */
+    struct arena arena;         /* lives as long as the call: the request, the answer, whatever the service likes */
+    struct arena message_arena; /* the message that on_message is given; reset before the next */
     uint64_t stage_ns[CALL_STAGES];
     struct {
         uint8_t trace_id[16], span_id[8]; /* W3C traceparent of the client, all zero without one */
@@ -161,6 +163,9 @@ struct call_part {
  * and send at most a message or two beyond it. Response headers go out with the first message, or with call_headers. */
 void call_send(struct call *call, const struct call_part *parts, size_t count);
 void call_send_message(struct call *call, const ProtobufCMessage *message);
+/* Bytes in which each message already has its prefix (u8 0, u32 BE length); a message may be cut between two calls. For
+ * producers that encode many messages at once. Never compressed. */
+void call_send_framed(struct call *call, const struct call_part *parts, size_t count);
 /* Sends the response headers now (Watch: clients wait for them). No effect the second time. */
 void call_headers(struct call *call);
 
@@ -184,6 +189,7 @@ struct call_ops {
     void (*source_ready)(struct call *call);
     void (*finish)(struct call *call, enum grpc_code code, const char *text);
     void (*send)(struct call *call, const struct call_part *parts, size_t count);
+    void (*send_framed)(struct call *call, const struct call_part *parts, size_t count);
     void (*headers)(struct call *call);
     bool (*writable)(struct call *call);
     size_t (*queued)(const struct call *call);

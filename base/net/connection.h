@@ -53,7 +53,8 @@ struct connection {
     struct loop_flush flush;
     struct buffer pending; /* given by produce, not taken by the socket yet */
     size_t pending_sent;   /* of pending */
-    bool reading, closing, connecting, close_when_drained;
+    bool reading, closing, close_when_drained, lingering;
+    struct loop_timer linger;
     int polled;                                     /* events that uv_poll watches now */
     char peer[64];                                  /* "127.0.0.1:53412", "[::1]:53412", "@" */
     struct list node;                               /* for the owner: listener's or client's list of connections */
@@ -79,7 +80,8 @@ void connection_read_resume(struct connection *connection);
 /* Closes now; what was not sent is lost. on_close runs before the function returns; memory lives until the end of the
  * turn. No effect the second time. */
 void connection_close(struct connection *connection);
-/* Produces and sends what there is, then closes. */
+/* Produces and sends what there is, then closes: the writing side at once, the rest when the peer has closed too or
+ * half a second later, so that a peer that still sends gets the answer and not a reset. Reading ends. */
 void connection_close_when_drained(struct connection *connection);
 
 #endif

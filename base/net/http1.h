@@ -79,7 +79,9 @@ struct http1_options {
 };
 
 /* Makes the connection speak HTTP/1. Takes it over: it is closed and freed with the protocol. `options` must live as
- * long as the connection. */
-void http1_serve(struct connection *connection, const struct http1_options *options);
+ * long as the connection. already_read: what came before it was known to be HTTP/1. */
+void http1_serve(struct connection *connection, const struct http1_options *options, struct bytes already_read);
+/* Is this a connection of http1_serve's that has no request under way? (For stopping.) */
+bool http1_idle(const struct connection *connection);
 
 #endif

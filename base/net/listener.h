@@ -14,11 +14,13 @@ struct listener {
     struct loop_timer retry; /* after EMFILE */
     struct list connections; /* of connection.node */
     size_t count, limit;     /* limit 0 = none; above it accepting pauses (etcd: RLIMIT_NOFILE - 150) */
-    bool paused, closed;
+    bool paused, closed, unpolled;
     char address[128]; /* as bound: "127.0.0.1:2379"; the port is filled in when 0 was asked for */
     char *unlink_path; /* Unix socket to remove on close */
     /* A new connection: make the protocol. The connection has no protocol yet: call connection_switch. */
     void (*on_accept)(struct listener *listener, struct connection *connection);
+    /* After listener_close, when the last of its connections is freed: the listener's memory may go. May be NULL. */
+    void (*on_gone)(struct listener *listener);
     void *owner;
 };
 

@@ -29,8 +29,11 @@ struct loop {
     struct heap timers;
     struct list hooks;
     struct list flush; /* of loop_flush.node */
-    uint64_t now_ns;   /* monotonic, read at the begin of each turn */
-    bool in_turn;
+    uint64_t now_ns;   /* monotonic; the same for all of a turn */
+    uint64_t armed_ms; /* what `timer` is set to; UINT64_MAX = not set */
+    bool stale;        /* now_ns is from before the poll */
+    bool again;        /* loop_again was called in this turn */
+    bool stopping;
     uint8_t *read_buffer, *write_buffer;
 };
 
@@ -46,6 +49,15 @@ static inline uint64_t loop_now_ms(const struct loop *loop)
     return loop->now_ns / 1000000;
 }
 uint64_t loop_clock_ns(void); /* the monotonic clock, now */
+
+/* For whoever gets a callback straight from libuv: makes loop_now_ms this turn's time before it is used. */
+static inline void loop_touch(struct loop *loop)
+{
+    if (loop->stale) {
+        loop->stale = false;
+        loop->now_ns = loop_clock_ns();
+    }
+}
 
 /* --- timers: embedded, allocation-free, cheap to set and to stop (most of them never fire) --- */
 struct loop_timer {
@@ -63,6 +75,9 @@ struct loop_hook {
 };
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);
 void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
+
+/* The next poll doesn't sleep: something was left for the next turn's hooks. On the loop's thread. */
+void loop_again(struct loop *loop);
 
 /* Makes the loop take a turn soon. From any thread. */
 void loop_wake(struct loop *loop);

@@ -1,0 +1,43 @@
+/* The bytes of HTTP/1.x requests (RFC 9112): heads and chunked bodies. No I/O. Strict where leniency lets a request be
+ * read in two ways (lengths given twice, both kinds of length, folded lines, blanks before a colon). */
+#ifndef BASE_NET_HTTP1_PARSE_H
+#define BASE_NET_HTTP1_PARSE_H
+
+#include "base/net/http1.h"
+
+#define HTTP1_HEAD_BYTES ((size_t)32 * 1024)
+#define HTTP1_HEADERS 128
+
+struct http1_head {
+    struct bytes method, target;
+    int minor; /* HTTP/1.minor: 0 or 1 */
+    struct http1_header *headers;
+    size_t header_count;
+    struct bytes host;
+    bool has_host, chunked, has_length, close, keep_alive, expect_continue;
+    uint64_t length;
+};
+
+/* Length of the head at the beginning of `in`, with the empty line that ends it. 0 = not all there yet. */
+size_t http1_head_length(struct bytes in);
+
+/* Parses a whole head; everything in *head points into `in` (which must live on) or the arena. 0, or the HTTP status of
+ * the refusal (400, 431, 501, 505) with its text in *reason. */
+int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason);
+
+/* Percent-decodes; plus_is_space for query parameters. False when an escape is broken. */
+bool http1_unescape(struct bytes in, bool plus_is_space, struct arena *arena, struct bytes *out);
+
+struct http1_chunks {
+    enum { HTTP1_SIZE, HTTP1_DATA, HTTP1_DATA_END, HTTP1_TRAILER, HTTP1_DONE } state;
+    uint64_t left;     /* of the chunk's data */
+    size_t line_bytes; /* of the size line or the trailers so far */
+    uint8_t digits;    /* of the size */
+    bool extension, carriage_return, line_empty;
+};
+
+/* Takes bytes from *in and appends body to out until the body ends (state HTTP1_DONE) or the input does. 0, or 400 for
+ * a broken coding, 413 when out would exceed limit. */
+int http1_dechunk(struct http1_chunks *chunks, struct bytes *in, struct buffer *out, size_t limit);
+
+#endif
