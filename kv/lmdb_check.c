@@ -566,7 +566,8 @@ static int newest_free_record(struct walk *w, const struct meta *m)
     for (; depth > 0; depth--) {
         unsigned count = 0, used = 0;
         if (number < 2 || number >= w->file_pages) {
-            return refuse(w, LMDB_CHECK_META, at, "page number %llu is out of range", (unsigned long long)number);
+            return refuse(w, number <= m->last_page ? LMDB_CHECK_CUT : LMDB_CHECK_META, at,
+                          "page number %llu is out of range", (unsigned long long)number);
         }
         int error = page_head(w, number, depth == 1 ? P_LEAF : P_BRANCH, &count);
         if (error == 0 && count == 0) {
@@ -615,9 +616,38 @@ static int all_pages_seen(struct walk *w)
     while (w->seen_bits[n >> 6] >> (n & 63) & 1) {
         n++;
     }
-    refuse(w, LMDB_CHECK_PAGE, NULL, "page %llu is neither in use nor free", (unsigned long long)n);
-    w->out->offset = n * w->page_bytes;
-    return ERR_CORRUPT_DATA;
+    const uint8_t *at = n < w->file_pages ? page_at(w, n) : w->image.data + w->meta.offset + 136;
+    return refuse(w, LMDB_CHECK_PAGE, at, "page %llu is neither in use nor free", (unsigned long long)n);
+}
+
+/* The trees that a meta page itself records. */
+static int own_trees(struct walk *w, const struct meta *m)
+{
+    struct tree free_tree = {.kind = TREE_FREE, .record = m->free};
+    struct tree main_tree = {.kind = TREE_MAIN, .record = m->main};
+    int error = tree(w, &free_tree);
+    return error != 0 ? error : tree(w, &main_tree);
+}
+
+/* LMDB gives the pages of the commit before the newest to nobody until the next commit is done, so what the older meta
+ * page says must still be true too; its tables are not walked again. A store's first meta page has no tree. */
+static int older_meta(const struct walk *newest, const struct meta *m)
+{
+    struct lmdb_check *out = newest->out, seen = *out;
+    struct walk w = *newest;
+    if (m->last_page > newest->last_page) {
+        return refuse(&w, LMDB_CHECK_META, w.image.data + m->offset + 136, "last page %llu of %llu",
+                      (unsigned long long)m->last_page, (unsigned long long)newest->last_page);
+    }
+    w.meta = *m;
+    w.last_page = m->last_page;
+    w.seen_bits = mem_zalloc((w.last_page / 64 + 1) * sizeof *w.seen_bits);
+    int error = own_trees(&w, m);
+    free(w.seen_bits);
+    if (error == 0) {
+        *out = seen;
+    }
+    return error;
 }
 
 static int everything(struct walk *w)
@@ -627,13 +657,14 @@ static int everything(struct walk *w)
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = newest_free_record(w, &both[i]);
     }
+    if (error == 0) {
+        error = older_meta(w, &both[both[0].txn > both[1].txn]);
+    }
     if (error != 0) {
         return error;
     }
     w->seen_bits = mem_zalloc((w->last_page / 64 + 1) * sizeof *w->seen_bits);
-    struct tree free_tree = {.kind = TREE_FREE, .record = w->meta.free};
-    struct tree main_tree = {.kind = TREE_MAIN, .record = w->meta.main};
-    if ((error = tree(w, &free_tree)) == 0 && (error = tree(w, &main_tree)) == 0 && (error = table_trees(w)) == 0) {
+    if ((error = own_trees(w, &w->meta)) == 0 && (error = table_trees(w)) == 0) {
         error = all_pages_seen(w);
     }
     free(w->seen_bits);

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +19,6 @@ struct lmdb_guard {
 
 static struct lmdb_guard maps[MAPS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool installed;
 static struct sigaction before_bus, before_segv;
 static _Thread_local struct lmdb_guard *volatile current;
 
@@ -99,22 +97,24 @@ static void handle(int signal_number, siginfo_t *info, void *context)
     }
 }
 
+/* Also when somebody put other handlers over ours since: they are then what ours pass on to. */
 static void install(void)
 {
-    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &before_bus);
-    sigaction(SIGSEGV, &action, &before_segv);
-    installed = true;
+    if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction != handle) {
+        sigaction(SIGBUS, &action, &before_bus);
+    }
+    if (sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction != handle) {
+        sigaction(SIGSEGV, &action, &before_segv);
+    }
 }
 
 struct lmdb_guard *lmdb_guard_add(const char *path, const void *map, size_t len)
 {
     struct lmdb_guard *found = NULL;
     pthread_mutex_lock(&lock);
-    if (!installed) {
-        install();
-    }
+    install();
     for (int i = 0; i < MAPS && found == NULL; i++) {
         if (atomic_load(&maps[i].len) == 0) {
             found = &maps[i];
