@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -34,4 +36,17 @@ func (codec) Unmarshal(data []byte, value any) error {
 		return proto.Unmarshal(data, v)
 	}
 	return fmt.Errorf("cannot decode a %T", value)
+}
+
+// dial connects to address as clients do, but without retries and without
+// limits of its own: every answer has to be the server's.
+func dial(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodec(codec{}),
+			grpc.MaxCallRecvMsgSize(1<<30),
+			grpc.MaxCallSendMsgSize(1<<30)))
 }

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"kedge/tests/interop/member"
 )
 
 // callLimit bounds every single call; a server that hangs is a finding.
@@ -21,19 +23,12 @@ const callLimit = 15 * time.Second
 
 // side is one of the two servers and the runner's open streams to it.
 type side struct {
-	server    *server
-	dialed    *grpc.ClientConn // instead of the server's own, for tests
+	server    *member.Member
+	conn      *grpc.ClientConn
 	tap       *watchStream
 	streams   [watchStreams]*watchStream
 	keepalive grpc.ClientStream
 	release   context.CancelFunc // ends keepalive
-}
-
-func (s *side) conn() *grpc.ClientConn {
-	if s.dialed != nil {
-		return s.dialed
-	}
-	return s.server.conn
 }
 
 // runner runs one history on two fresh servers, a (under test) and b (the
@@ -47,13 +42,13 @@ type runner struct {
 	counts   tally
 	resolved proto.Message // the request as it last went out
 	code     codes.Code    // the reference's last status
-	// redial makes a side's connection where it isn't the server's own.
-	redial func(index int, s *server) (*grpc.ClientConn, error)
+	// redial makes a side's connection; nil: straight to the server.
+	redial func(index int, s *member.Member) (*grpc.ClientConn, error)
 	// record is told each request as it goes out.
 	record func(resolved proto.Message)
 }
 
-func newRunner(a, b *server, redial func(int, *server) (*grpc.ClientConn, error)) (*runner, error) {
+func newRunner(a, b *member.Member, redial func(int, *member.Member) (*grpc.ClientConn, error)) (*runner, error) {
 	r := &runner{sides: [2]*side{{server: a}, {server: b}}, counts: tally{}, redial: redial}
 	r.clock.current = 1
 	return r, r.connect()
@@ -62,19 +57,21 @@ func newRunner(a, b *server, redial func(int, *server) (*grpc.ClientConn, error)
 // connect opens what has to be open on freshly started servers.
 func (r *runner) connect() error {
 	for i, s := range r.sides {
-		if r.redial != nil {
-			conn, err := r.redial(i, s.server)
-			if err != nil {
-				return err
-			}
-			s.dialed = conn
+		connect := r.redial
+		if connect == nil {
+			connect = func(_ int, m *member.Member) (*grpc.ClientConn, error) { return dial(m.Endpoint) }
 		}
+		conn, err := connect(i, s.server)
+		if err != nil {
+			return err
+		}
+		s.conn = conn
 		for n := range s.streams {
 			s.streams[n] = nil
 		}
 		s.keepalive = nil
 		// From the next revision on: what came before is in the log.
-		tap, err := openWatch(s.conn())
+		tap, err := openWatch(s.conn)
 		if err != nil {
 			return err
 		}
@@ -109,9 +106,9 @@ func (r *runner) disconnect() {
 		if s.tap != nil {
 			s.tap.close()
 		}
-		if s.dialed != nil {
-			s.dialed.Close()
-			s.dialed = nil
+		if s.conn != nil {
+			s.conn.Close()
+			s.conn = nil
 		}
 	}
 }
@@ -130,6 +127,10 @@ func (r *runner) both(f func(index int, s *side)) {
 func (r *runner) run(operations []operation) *difference {
 	for i, op := range operations {
 		d := r.step(op)
+		if d == nil && r.code == codes.Unavailable {
+			// Equal, but what no server that runs answers here.
+			d = failure(op, r.resolved, "answer", "unavailable", "unavailable")
+		}
 		if d == nil && i%40 == 39 {
 			d = r.settle(op)
 		}
@@ -155,8 +156,8 @@ func (r *runner) run(operations []operation) *difference {
 func (r *runner) postMortem(d *difference) {
 	var state [2]string
 	for n, s := range r.sides {
-		if state[n] = s.server.gone(); state[n] != "" {
-			d.logs[n] = s.server.lastWords()
+		if state[n] = s.server.Gone(); state[n] != "" {
+			d.logs[n] = s.server.LastWords()
 		} else {
 			state[n] = "running"
 		}
@@ -193,9 +194,9 @@ func (r *runner) callMasked(op operation, method string, request any, typed prot
 	var answers [2]answer
 	r.both(func(i int, s *side) {
 		if streams {
-			answers[i] = collect(s.conn(), method, request, response)
+			answers[i] = collect(s.conn, method, request, response)
 		} else {
-			answers[i] = invoke(s.conn(), method, request, response)
+			answers[i] = invoke(s.conn, method, request, response)
 		}
 	})
 	a, b = answers[0], answers[1]
@@ -313,7 +314,7 @@ func (r *runner) runCompact(op operation) *difference {
 	}
 	r.both(func(_ int, s *side) {
 		waitFor(3*time.Second, func() bool {
-			got := invoke(s.conn(), kinds["hashkv"].method, &pb.HashKVRequest{Revision: request.Revision}, message[pb.HashKVResponse])
+			got := invoke(s.conn, kinds["hashkv"].method, &pb.HashKVRequest{Revision: request.Revision}, message[pb.HashKVResponse])
 			hash, ok := got.message.(*pb.HashKVResponse)
 			return !ok || hash.CompactRevision != request.Revision
 		})
@@ -329,7 +330,7 @@ func (r *runner) runKeepAlive(op operation) *difference {
 		if s.keepalive == nil {
 			var ctx context.Context
 			ctx, s.release = context.WithCancel(context.Background())
-			s.keepalive, err = s.conn().NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, kinds[op.kind].method)
+			s.keepalive, err = s.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, kinds[op.kind].method)
 		}
 		reply := &pb.LeaseKeepAliveResponse{}
 		if err == nil {
@@ -372,7 +373,7 @@ func (r *runner) runLeaseAuto(op operation) *difference {
 	var answers [2]answer
 	revoke := kinds["lease-revoke"]
 	r.both(func(i int, s *side) {
-		answers[i] = invoke(s.conn(), revoke.method, &pb.LeaseRevokeRequest{ID: ids[i]}, revoke.response)
+		answers[i] = invoke(s.conn, revoke.method, &pb.LeaseRevokeRequest{ID: ids[i]}, revoke.response)
 	})
 	r.observe(answers[1].message)
 	for i := range answers {
@@ -405,7 +406,7 @@ func (r *runner) runLeaseExpire(op operation) *difference {
 	expired := [2]bool{}
 	r.both(func(i int, s *side) {
 		expired[i] = waitFor(15*time.Second, func() bool {
-			got := invoke(s.conn(), kinds["lease-ttl"].method, &pb.LeaseTimeToLiveRequest{ID: request.ID}, message[pb.LeaseTimeToLiveResponse])
+			got := invoke(s.conn, kinds["lease-ttl"].method, &pb.LeaseTimeToLiveRequest{ID: request.ID}, message[pb.LeaseTimeToLiveResponse])
 			ttl, ok := got.message.(*pb.LeaseTimeToLiveResponse)
 			return !ok || ttl.TTL == -1
 		})
@@ -432,14 +433,14 @@ func (r *runner) runRestart(op operation) *difference {
 		// didn't get there runs again after the start, which HashKV shows.
 		// Hash commits the batch.
 		r.both(func(_ int, s *side) {
-			invoke(s.conn(), kinds["hash"].method, &pb.HashRequest{}, message[pb.HashResponse])
+			invoke(s.conn, kinds["hash"].method, &pb.HashRequest{}, message[pb.HashResponse])
 		})
 	}
 	r.disconnect()
 	var failed [2]error
 	r.both(func(i int, s *side) {
-		s.server.stop(signal)
-		failed[i] = s.server.start()
+		s.server.Stop(signal)
+		failed[i] = s.server.Start()
 	})
 	if failed[1] == nil && failed[0] == nil {
 		if err := r.connect(); err == nil {

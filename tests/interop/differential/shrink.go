@@ -10,18 +10,20 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"kedge/tests/interop/member"
 )
 
 // laboratory starts pairs of servers and runs histories on them.
 type laboratory struct {
 	a, b   string // commands
 	folder string // parent of the data directories
-	redial func(int, *server) (*grpc.ClientConn, error)
+	redial func(int, *member.Member) (*grpc.ClientConn, error)
 	ready  chan startedPair // the next pair, started ahead
 }
 
 type startedPair struct {
-	a, b *server
+	a, b *member.Member
 	err  error
 }
 
@@ -30,11 +32,11 @@ func (l *laboratory) startPair() startedPair {
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		pair.a, err = newServer(l.folder, "a", l.a)
+		pair.a, err = member.New(l.folder, "a", l.a)
 		done <- err
 	}()
 	var err error
-	pair.b, err = newServer(l.folder, "b", l.b)
+	pair.b, err = member.New(l.folder, "b", l.b)
 	if first := <-done; first != nil {
 		err = first
 	}
@@ -46,9 +48,9 @@ func (l *laboratory) startPair() startedPair {
 }
 
 func (p startedPair) close() {
-	for _, s := range []*server{p.a, p.b} {
+	for _, s := range []*member.Member{p.a, p.b} {
 		if s != nil {
-			s.close()
+			s.Close()
 		}
 	}
 }

@@ -252,7 +252,7 @@ func (r *runner) openStreams(op operation) (*streamModel, [2]*watchStream, *diff
 	var pair [2]*watchStream
 	for i, s := range r.sides {
 		if s.streams[op.stream] == nil {
-			stream, err := openWatch(s.conn())
+			stream, err := openWatch(s.conn)
 			if err != nil {
 				return nil, pair, failure(op, nil, fmt.Sprintf("opening a watch stream on side %c", 'a'+i), err, "")
 			}
@@ -468,7 +468,7 @@ func (r *runner) catchUp(op operation) *difference {
 	}
 	var failed [2]error
 	r.both(func(i int, s *side) {
-		probe, err := openWatch(s.conn())
+		probe, err := openWatch(s.conn)
 		if err != nil {
 			failed[i] = err
 			return
