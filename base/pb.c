@@ -93,14 +93,14 @@ static inline bool read_fixed(struct decoder *d, const uint8_t *end, size_t size
     return true;
 }
 
-/* A tag: false for a number out of range, too. */
-static inline bool read_tag(struct decoder *d, const uint8_t *end, uint32_t *number, enum wire *wire)
+/* A tag: false for a number out of range, too. (Inside of an unknown group Go allows larger ones.) */
+static inline bool read_tag(struct decoder *d, const uint8_t *end, uint32_t highest, uint32_t *number, enum wire *wire)
 {
     uint64_t tag;
     if (!read_varint(d, end, &tag)) {
         return false;
     }
-    if (tag >> 3 == 0 || tag >> 3 > FIELD_NUMBER_MAX || d->elements == 0) {
+    if (tag >> 3 == 0 || tag >> 3 > highest || d->elements == 0) {
         d->reason = d->elements == 0 ? reason_elements : reason_format;
         return false;
     }
@@ -138,7 +138,7 @@ static bool skip_group(struct decoder *d, const uint8_t *end, uint32_t number)
     open[depth++] = number;
     while (depth > 0) {
         enum wire wire;
-        if (!read_tag(d, end, &number, &wire)) {
+        if (!read_tag(d, end, INT32_MAX, &number, &wire)) {
             return false;
         }
         if (wire == WIRE_GROUP) {
@@ -391,7 +391,7 @@ static bool decode_next(struct decoder *d, struct frame *f)
 {
     uint32_t number;
     enum wire wire;
-    if (!read_tag(d, f->end, &number, &wire)) {
+    if (!read_tag(d, f->end, FIELD_NUMBER_MAX, &number, &wire)) {
         return false;
     }
     const ProtobufCFieldDescriptor *field = field_find(f->type, number);

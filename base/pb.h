@@ -10,7 +10,7 @@
 
 struct pb_limits {
     unsigned depth;  /* nested messages; 0 = 100 */
-    size_t elements; /* fields in all, nested ones included; 0 = one for each two bytes of input at most 4 Mi */
+    size_t elements; /* fields in all, nested ones included; 0 = one for each byte of input, at most 4 Mi */
 };
 
 /* Why a scan refused, as a text that never changes: etcd's own words where it has some (grpc.md "unparsable
