@@ -83,6 +83,9 @@ void lmdb_reads_close(struct lmdb *l); /* frees the pool */
 /* --- backend_lmdb_commit.c --- */
 
 int lmdb_commit(struct backend *b, const struct backend_batch *batch);
+/* A commit failed with this result of LMDB's: the error for its caller. Any but ERR_DISK_FULL is the end of the store.
+ */
+int lmdb_commit_failed(struct lmdb *l, int rc, const char *what);
 /* Commits an LMDB transaction whatever it holds: the one way to disk. On failure it is aborted. */
 int lmdb_txn_finish(struct lmdb *l, MDB_txn *txn);
 

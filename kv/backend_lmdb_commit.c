@@ -33,7 +33,7 @@ static bool no_space(const struct lmdb *l)
     return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 }
 
-static int commit_failed(struct lmdb *l, int rc, const char *what)
+int lmdb_commit_failed(struct lmdb *l, int rc, const char *what)
 {
     int error = rc == EIO && no_space(l) ? ERR_DISK_FULL : lmdb_error(rc);
     if (error == ERR_DISK_FULL) {
@@ -48,7 +48,7 @@ int lmdb_txn_finish(struct lmdb *l, MDB_txn *txn)
     FAILPOINT(beforeCommit);
     int rc = mdb_txn_commit(txn);
     if (rc != 0) {
-        return commit_failed(l, rc, "commit");
+        return lmdb_commit_failed(l, rc, "commit");
     }
     FAILPOINT(afterCommit);
     return lmdb_measure(l);
@@ -148,14 +148,14 @@ int lmdb_commit(struct backend *b, const struct backend_batch *batch)
     }
     int rc = mdb_txn_begin(l->env, NULL, 0, &w.txn);
     if (rc != 0) {
-        return commit_failed(l, rc, "commit");
+        return lmdb_commit_failed(l, rc, "commit");
     }
     struct lmdb_guard *before = lmdb_guard_enter(l->guard);
     int error;
     rc = put_all(&w, batch);
     if (rc != 0) {
         mdb_txn_abort(w.txn);
-        error = commit_failed(l, rc, "commit");
+        error = lmdb_commit_failed(l, rc, "commit");
     } else {
         error = lmdb_txn_finish(l, w.txn);
     }

@@ -362,6 +362,91 @@ static void test_pages_freed_by_deletes_are_used_again(void **state)
     assert_int_equal(backend_check_file(f->path, &check), 0);
 }
 
+/* --- repacking --- */
+
+/* Deletes three rows of each four, as a compaction of keys with four revisions each. */
+static void thin(struct backend *b, uint64_t rows)
+{
+    for (uint64_t i = 0; i < rows; i += 4) {
+        assert_int_equal(delete_rows(b, i, 3), 0);
+    }
+}
+
+static void repack_all(struct fixture *f, struct backend *b, size_t budget)
+{
+    struct buffer cursor = {0};
+    struct lmdb_check check;
+    uint64_t before, after;
+    int slices = 0;
+    assert_int_equal(store_image_sum(b, &before), 0);
+    do {
+        assert_int_equal(backend_repack(b, budget, &cursor), 0);
+        assert_int_equal(store_image_sum(b, &after), 0);
+        assert_true(before == after);
+        slices++;
+        assert_true(slices < 10000);
+    } while (cursor.len > 0);
+    buffer_free(&cursor);
+    if (backend_check_file(f->path, &check) != 0) {
+        fail_msg("offset %llu: %s", (unsigned long long)check.offset, check.reason);
+    }
+}
+
+static void test_repacking_in_slices_frees_the_pages_of_sparse_leaves_and_changes_no_row(void **state)
+{
+    struct fixture *f = *state;
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .unsafe_no_sync = true};
+    struct backend *b;
+    assert_int_equal(backend_open_lmdb(&config, &b, NULL), 0);
+    assert_int_equal(put_rows(b, 0, 8000, 280), 0);
+    uint64_t full = backend_stats(b).size_in_use_bytes;
+    thin(b, 8000);
+    uint64_t sparse = backend_stats(b).size_in_use_bytes;
+    repack_all(f, b, 64 << 10);
+    uint64_t packed = backend_stats(b).size_in_use_bytes;
+    printf("in use: full %llu, three of four rows deleted %llu, repacked %llu\n", (unsigned long long)full,
+           (unsigned long long)sparse, (unsigned long long)packed);
+    assert_true(sparse > full / 10 * 6);
+    assert_true(packed < full / 10 * 4);
+    /* And what was freed is used again: the file doesn't grow. */
+    uint64_t size = backend_stats(b).size_bytes;
+    assert_int_equal(put_rows(b, 10000, 4000, 280), 0);
+    assert_true(backend_stats(b).size_bytes <= size);
+    backend_close(b);
+}
+
+static void test_repacking_a_store_without_sparse_leaves_commits_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct backend *b = must_open(f, 64 << 20);
+    struct buffer cursor = {0};
+    struct lmdb_check before, after;
+    assert_int_equal(backend_repack(b, 1 << 20, &cursor), 0);
+    assert_int_equal(cursor.len, 0);
+    assert_int_equal(put_rows(b, 0, 3000, 280), 0);
+    assert_int_equal(backend_check_file(f->path, &before), 0);
+    repack_all(f, b, 1 << 20);
+    assert_int_equal(backend_check_file(f->path, &after), 0);
+    assert_true(before.txn == after.txn);
+    backend_close(b);
+}
+
+static void test_repacking_leaves_rows_with_pages_of_their_own_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .unsafe_no_sync = true};
+    struct backend *b;
+    struct lmdb_check before, after;
+    assert_int_equal(backend_open_lmdb(&config, &b, NULL), 0);
+    assert_int_equal(put_rows(b, 0, 800, 5000), 0);
+    thin(b, 800);
+    assert_int_equal(backend_check_file(f->path, &before), 0);
+    repack_all(f, b, 1 << 20);
+    assert_int_equal(backend_check_file(f->path, &after), 0);
+    assert_true(before.txn == after.txn);
+    backend_close(b);
+}
+
 int main(void)
 {
     log_configure(LOG_FATAL, LOG_JSON);
@@ -378,6 +463,9 @@ int main(void)
         TEST(test_a_full_file_system_refuses_commits_and_they_go_on_when_there_is_space),
         TEST(test_the_default_map_is_halved_where_address_space_is_limited),
         TEST(test_pages_freed_by_deletes_are_used_again),
+        TEST(test_repacking_in_slices_frees_the_pages_of_sparse_leaves_and_changes_no_row),
+        TEST(test_repacking_a_store_without_sparse_leaves_commits_nothing),
+        TEST(test_repacking_leaves_rows_with_pages_of_their_own_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
