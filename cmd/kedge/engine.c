@@ -122,10 +122,10 @@ static void *log_thread(void *arg)
                                                           : log_read(engine, &job->log_read);
                 finish(engine, job);
             }
-            if (!mailbox_take(&engine->log.box, &jobs) && wal_prepare(engine->wal) != WAL_PREPARE_MORE) {
-                break;
-            }
-        } while (true);
+        } while (mailbox_take(&engine->log.box, &jobs));
+        if (wal_prepare(engine->wal) == ERR_IO) {
+            log_fatal("failed to prepare the next segment", log_str("error", wal_reason(engine->wal)));
+        }
     }
     return NULL;
 }
@@ -296,13 +296,17 @@ void engine_attach(struct engine *engine, struct core *core)
     engine->core = core;
 }
 
-void engine_stop(struct engine *engine)
+void engine_stop_threads(struct engine *engine)
 {
     thread_stop(&engine->log);
     thread_stop(&engine->store);
     thread_stop(&engine->worker);
     loop_hook_remove(engine->loop, &engine->hook);
     mailbox_destroy(&engine->finished);
+}
+
+void engine_close(struct engine *engine)
+{
     wal_close(engine->wal);
     backend_close(engine->backend);
 }

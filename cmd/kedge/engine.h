@@ -29,11 +29,12 @@ struct engine {
     struct loop_hook hook;
 };
 
-/* wal and backend become the engine's (closed by engine_stop). The texts must outlive it. */
+/* wal and backend become the engine's (closed by engine_close). The texts must outlive it. */
 void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, struct backend *backend,
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots);
 void engine_attach(struct engine *engine, struct core *core);
-/* After core_stopped: ends the threads, closes log and store. */
-void engine_stop(struct engine *engine);
+/* After core_stopped: ends the threads. Then the core may be freed, and log and store be closed. */
+void engine_stop_threads(struct engine *engine);
+void engine_close(struct engine *engine);
 
 #endif

@@ -1,0 +1,559 @@
+/* Finding the command, parsing its flags, running it: the rules of cobra and pflag, whose texts users know. */
+#include "cmd/cli.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "cmd/gotext.h"
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int cli_fail(int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fflush(stdout);
+    fputs("Error: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return status;
+}
+
+/* --- the tree of commands ----------------------------------------------------------------------------------------- */
+
+const struct cli_command *cli_find(const struct cli_program *program, const char *path)
+{
+    for (size_t i = 0; i < program->command_count; i++) {
+        if (strcmp(program->commands[i].path, path) == 0) {
+            return &program->commands[i];
+        }
+    }
+    return NULL;
+}
+
+const char *cli_name(const struct cli_command *command)
+{
+    const char *space = strrchr(command->path, ' ');
+    return space == NULL ? command->path : space + 1;
+}
+
+bool cli_is_child(const struct cli_command *a, const struct cli_command *b)
+{
+    const char *name = cli_name(b);
+    size_t above = (size_t)(name - b->path);
+    if (a == NULL) {
+        return above == 0;
+    }
+    return above == strlen(a->path) + 1 && strncmp(b->path, a->path, above - 1) == 0;
+}
+
+const struct cli_command *cli_parent(const struct cli_program *program, const struct cli_command *command)
+{
+    for (size_t i = 0; i < program->command_count; i++) {
+        if (cli_is_child(&program->commands[i], command)) {
+            return &program->commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* The child of that name, or the only one whose name begins so. */
+static const struct cli_command *find_child(const struct cli_program *program, const struct cli_command *parent,
+                                            const char *word)
+{
+    const struct cli_command *found = NULL;
+    size_t len = strlen(word), matches = 0;
+    for (size_t i = 0; i < program->command_count; i++) {
+        const struct cli_command *c = &program->commands[i];
+        if (!cli_is_child(parent, c)) {
+            continue;
+        }
+        if (strcmp(cli_name(c), word) == 0) {
+            return c;
+        }
+        if (!c->hidden && len > 0 && strncmp(cli_name(c), word, len) == 0) {
+            found = c;
+            matches++;
+        }
+    }
+    return matches == 1 ? found : NULL;
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+static const struct cli_flag help_flag[] = {{"help", 'h', CLI_BOOL, "false", NULL, false, NULL}, {0}};
+
+static struct cli_value *find_value(const struct cli_call *call, const char *name, size_t len)
+{
+    for (size_t i = 0; i < call->value_count; i++) {
+        if (strlen(call->values[i].flag->name) == len && memcmp(call->values[i].flag->name, name, len) == 0) {
+            return &call->values[i];
+        }
+    }
+    return NULL;
+}
+
+static struct cli_value *find_shorthand(const struct cli_call *call, char letter)
+{
+    for (size_t i = 0; i < call->value_count; i++) {
+        if (call->values[i].flag->shorthand == letter) {
+            return &call->values[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct cli_value *need_value(const struct cli_call *call, const char *name)
+{
+    const struct cli_value *value = find_value(call, name, strlen(name));
+    CHECK(value != NULL, "no flag --%s", name);
+    return value;
+}
+
+bool cli_bool(const struct cli_call *call, const char *name)
+{
+    return need_value(call, name)->truth;
+}
+
+const char *cli_string(const struct cli_call *call, const char *name)
+{
+    return need_value(call, name)->text;
+}
+
+int64_t cli_number(const struct cli_call *call, const char *name)
+{
+    const struct cli_value *value = need_value(call, name);
+    bool is_unsigned = value->flag->type == CLI_UINT || value->flag->type == CLI_UINT64;
+    return is_unsigned ? (int64_t)value->natural : value->number;
+}
+
+const char *const *cli_strings(const struct cli_call *call, const char *name)
+{
+    return need_value(call, name)->items;
+}
+
+bool cli_given(const struct cli_call *call, const char *name)
+{
+    return need_value(call, name)->given;
+}
+
+/* Adds the comma-separated parts to the list. */
+static void append_items(struct arena *arena, struct cli_value *value, const char *text)
+{
+    for (const char *p = text;; p++) {
+        size_t len = strcspn(p, ",");
+        const char **more = arena_alloc(arena, (value->item_count + 2) * sizeof *more);
+        if (value->item_count > 0) {
+            memcpy(more, value->items, value->item_count * sizeof *more);
+        }
+        value->items = more;
+        value->items[value->item_count++] = arena_printf(arena, "%.*s", (int)len, p);
+        value->items[value->item_count] = NULL;
+        p += len;
+        if (*p == '\0') {
+            return;
+        }
+    }
+}
+
+/* NULL, or Go's text of what is wrong. */
+static const char *assign(struct arena *arena, struct cli_value *value, const char *text)
+{
+    value->text = text;
+    switch (value->flag->type) {
+    case CLI_BOOL:
+        return gotext_bool(arena, text, &value->truth);
+    case CLI_INT:
+    case CLI_INT64:
+        return gotext_int(arena, text, 0, 64, &value->number);
+    case CLI_UINT:
+    case CLI_UINT64:
+        return gotext_uint(arena, text, 0, 64, &value->natural);
+    case CLI_DURATION:
+        return gotext_duration(arena, text, &value->number);
+    case CLI_STRINGS:
+        append_items(arena, value, text);
+        return NULL;
+    case CLI_STRING:
+        return NULL;
+    }
+    return NULL;
+}
+
+static void add_flags(struct cli_call *call, const struct cli_flag *flags, bool inherited)
+{
+    for (; flags != NULL && flags->name != NULL; flags++) {
+        struct cli_value *value = &call->values[call->value_count++];
+        *value = (struct cli_value){.flag = flags, .inherited = inherited};
+        const char *error = assign(&call->arena, value, flags->preset);
+        CHECK(error == NULL, "%s: %s", flags->name, error);
+    }
+}
+
+#define MAX_FLAGS 64
+
+/* Gives the call all flags that hold for the command, with their defaults. */
+static void prepare(struct cli_call *call, const struct cli_command *command)
+{
+    call->command = command;
+    call->values = arena_zalloc(&call->arena, MAX_FLAGS * sizeof *call->values);
+    call->value_count = 0;
+    add_flags(call, help_flag, false);
+    add_flags(call, call->program->globals, true);
+    if (command == NULL) {
+        return;
+    }
+    const struct cli_command *parent = cli_parent(call->program, command);
+    if (parent != NULL && parent->pass_flags) {
+        add_flags(call, parent->flags, true);
+    }
+    add_flags(call, command->flags, false);
+    CHECK(call->value_count <= MAX_FLAGS);
+}
+
+/* --- flags on the command line ------------------------------------------------------------------------------------ */
+
+struct cursor {
+    char **argv;
+    int argc, at;
+    const char *error;
+};
+
+static bool set_value(struct cli_call *call, struct cli_value *value, const char *text, struct cursor *c)
+{
+    bool first = !value->given;
+    if (first) { /* the default of a list goes when the first value comes */
+        value->item_count = 0;
+    }
+    value->given = true;
+    const char *error = assign(&call->arena, value, text);
+    if (error == NULL) {
+        return true;
+    }
+    char short_name[8] = "";
+    if (value->flag->shorthand != 0) {
+        snprintf(short_name, sizeof short_name, "-%c, ", value->flag->shorthand);
+    }
+    c->error = arena_printf(&call->arena, "invalid argument %s for \"%s--%s\" flag: %s",
+                            gotext_quoted(&call->arena, text), short_name, value->flag->name, error);
+    return false;
+}
+
+static bool parse_long(struct cli_call *call, struct cursor *c)
+{
+    const char *name = c->argv[c->at] + 2;
+    size_t len = strcspn(name, "=");
+    if (len == 0 || *name == '-') {
+        c->error = arena_printf(&call->arena, "bad flag syntax: %s", c->argv[c->at]);
+        return false;
+    }
+    struct cli_value *value = find_value(call, name, len);
+    if (value == NULL) {
+        c->error = arena_printf(&call->arena, "unknown flag: --%.*s", (int)len, name);
+        return false;
+    }
+    if (name[len] == '=') {
+        return set_value(call, value, name + len + 1, c);
+    }
+    if (value->flag->type == CLI_BOOL) {
+        return set_value(call, value, "true", c);
+    }
+    if (c->at + 1 >= c->argc) {
+        c->error = arena_printf(&call->arena, "flag needs an argument: --%s", value->flag->name);
+        return false;
+    }
+    return set_value(call, value, c->argv[++c->at], c);
+}
+
+/* "-i", "-wjson", "-w=json", "-w json", "-iw json". */
+static bool parse_short(struct cli_call *call, struct cursor *c)
+{
+    const char *group = c->argv[c->at] + 1;
+    for (const char *p = group; *p != '\0'; p++) {
+        struct cli_value *value = find_shorthand(call, *p);
+        if (value == NULL) {
+            c->error = arena_printf(&call->arena, "unknown shorthand flag: '%c' in -%s", *p, group);
+            return false;
+        }
+        if (p[1] == '=') {
+            return set_value(call, value, p + 2, c);
+        }
+        if (value->flag->type == CLI_BOOL) {
+            if (!set_value(call, value, "true", c)) {
+                return false;
+            }
+            continue;
+        }
+        if (p[1] != '\0') {
+            return set_value(call, value, p + 1, c);
+        }
+        if (c->at + 1 >= c->argc) {
+            c->error = arena_printf(&call->arena, "flag needs an argument: '%c' in -%s", *p, group);
+            return false;
+        }
+        return set_value(call, value, c->argv[++c->at], c);
+    }
+    return true;
+}
+
+static bool parse_all(struct cli_call *call, struct cursor *c)
+{
+    call->args = arena_zalloc(&call->arena, ((size_t)c->argc + 1) * sizeof *call->args);
+    call->arg_count = 0;
+    for (; c->at < c->argc; c->at++) {
+        char *arg = c->argv[c->at];
+        if (strcmp(arg, "--") == 0) {
+            for (c->at++; c->at < c->argc; c->at++) {
+                call->args[call->arg_count++] = c->argv[c->at];
+            }
+            break;
+        }
+        if (arg[0] != '-' || arg[1] == '\0') {
+            call->args[call->arg_count++] = arg;
+        } else if (!(arg[1] == '-' ? parse_long(call, c) : parse_short(call, c))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cli_parse(struct cli_call *call, const struct cli_command *command, int argc, char **argv, const char **error)
+{
+    struct cursor cursor = {.argv = argv, .argc = argc};
+    prepare(call, command);
+    bool good = parse_all(call, &cursor);
+    *error = cursor.error;
+    return good;
+}
+
+/* --- finding the command ------------------------------------------------------------------------------------------ */
+
+/* Does this argument, a flag, have its value in the next one? An unknown flag counts as one that does, as in cobra. */
+static bool takes_next(const struct cli_call *call, const char *arg)
+{
+    if (strchr(arg, '=') != NULL) {
+        return false;
+    }
+    const struct cli_value *value = arg[1] == '-'    ? find_value(call, arg + 2, strlen(arg + 2))
+                                    : arg[2] == '\0' ? find_shorthand(call, arg[1])
+                                                     : NULL;
+    if (arg[1] != '-' && arg[2] != '\0') {
+        return false;
+    }
+    return value == NULL || value->flag->type != CLI_BOOL;
+}
+
+/* Index of the first argument that is no flag, or argc. */
+static int first_plain(const struct cli_call *call, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            return argc;
+        }
+        if (argv[i][0] != '-' || argv[i][1] == '\0') {
+            return i;
+        }
+        i += takes_next(call, argv[i]);
+    }
+    return argc;
+}
+
+/* Takes the words of the command's path out of argv. Returns the command; NULL = none was named (*unknown stays NULL)
+ * or *unknown is none. */
+static const struct cli_command *find_command(struct cli_call *call, int *argc, char **argv, const char **unknown)
+{
+    const struct cli_command *command = NULL;
+    *unknown = NULL;
+    for (;;) {
+        int at = first_plain(call, *argc, argv);
+        const struct cli_command *child = at == *argc ? NULL : find_child(call->program, command, argv[at]);
+        if (child == NULL) {
+            *unknown = command == NULL && at < *argc ? argv[at] : NULL;
+            return command;
+        }
+        memmove(&argv[at], &argv[at + 1], (size_t)(*argc - at - 1) * sizeof *argv);
+        *argc -= 1;
+        command = child;
+        prepare(call, command);
+    }
+}
+
+/* Levenshtein's distance without regard to case, for names shorter than 32 bytes. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[33], len = strlen(b);
+    if (len > 32) {
+        return len;
+    }
+    for (size_t j = 0; j <= len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= len; j++) {
+            size_t above = row[j];
+            size_t best = corner + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            best = above + 1 < best ? above + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            corner = above;
+        }
+    }
+    return row[len];
+}
+
+static int fail_unknown(const struct cli_program *program, const char *word)
+{
+    struct buffer similar = {0};
+    for (size_t i = 0; i < program->command_count; i++) {
+        const struct cli_command *c = &program->commands[i];
+        bool close = distance(word, cli_name(c)) <= 2 || strncasecmp(cli_name(c), word, strlen(word)) == 0;
+        if (cli_is_child(NULL, c) && !c->hidden && close) {
+            buffer_printf(&similar, "\t%s\n", cli_name(c));
+        }
+    }
+    fprintf(stderr, "Error: unknown command \"%s\" for \"%s\"\n", word, program->name);
+    if (similar.len > 0) {
+        fprintf(stderr, "\nDid you mean this?\n%.*s\n", (int)similar.len, (const char *)similar.data);
+    }
+    fprintf(stderr, "Run '%s --help' for usage.\n", program->name);
+    buffer_free(&similar);
+    return CLI_ERROR;
+}
+
+static int show(void (*print)(const struct cli_program *, const struct cli_command *, struct buffer *),
+                const struct cli_call *call, FILE *to)
+{
+    struct buffer text = {0};
+    print(call->program, call->command, &text);
+    fwrite(text.data, 1, text.len, to);
+    buffer_free(&text);
+    return CLI_OK;
+}
+
+static int dispatch(struct cli_call *call, int argc, char **argv)
+{
+    const char *unknown, *error;
+    prepare(call, NULL);
+    const struct cli_command *command = find_command(call, &argc, argv, &unknown);
+    if (command != NULL && strncmp(command->path, "__", 2) == 0) { /* completion gets flags as they are */
+        call->args = argv;
+        call->arg_count = argc;
+        return command->run(call);
+    }
+    if (command != NULL && command->etcd != NULL) {
+        return cli_fail(CLI_BAD_FEATURE, "%s %s: not supported by kedge yet; until then use %s", call->program->name,
+                        command->path, command->etcd);
+    }
+    if (!cli_parse(call, command, argc, argv, &error)) {
+        cli_fail(CLI_ERROR, "%s", error);
+        show(cli_print_usage, call, stderr);
+        fputc('\n', stderr);
+        return CLI_ERROR;
+    }
+    if (cli_bool(call, "help")) {
+        return show(cli_print_help, call, stdout);
+    }
+    if (unknown != NULL) {
+        return fail_unknown(call->program, unknown);
+    }
+    return command == NULL || command->run == NULL ? show(cli_print_help, call, stdout) : command->run(call);
+}
+
+int cli_main(const struct cli_program *program, int argc, char **argv, char **env)
+{
+    struct cli_call call = {.program = program, .all_count = argc, .all = argv, .env = env};
+    int count = argc > 0 ? argc - 1 : 0;
+    char **words = arena_zalloc(&call.arena, ((size_t)count + 1) * sizeof *words);
+    memcpy(words, argv + (argc > 0), (size_t)count * sizeof *words);
+    int status = dispatch(&call, count, words);
+    if (fflush(stdout) != 0 && status == CLI_OK) {
+        status = CLI_ERROR;
+    }
+    arena_free(&call.arena);
+    return status;
+}
+
+/* --- variables ---------------------------------------------------------------------------------------------------- */
+
+static const char *variable_of(struct arena *arena, const struct cli_program *program, const char *flag)
+{
+    char *name = arena_printf(arena, "%s_%s", program->variables, flag);
+    for (char *p = name; *p != '\0'; p++) {
+        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    }
+    return name;
+}
+
+static struct cli_value *value_of_variable(struct cli_call *call, const char *name, size_t len)
+{
+    for (size_t i = 0; i < call->value_count; i++) {
+        const char *variable = variable_of(&call->arena, call->program, call->values[i].flag->name);
+        if (call->values[i].inherited && strlen(variable) == len && memcmp(variable, name, len) == 0) {
+            return &call->values[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_known(const char *const *known, const char *name)
+{
+    for (; known != NULL && *known != NULL; known++) {
+        if (strcmp(*known, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A value that does not fit is left out, as etcdctl does; but we say so. */
+static void take_variable(struct cli_call *call, struct cli_value *value, const char *name, const char *text)
+{
+    struct cli_value fresh = {.flag = value->flag, .inherited = true};
+    const char *error = assign(&call->arena, &fresh, text);
+    if (error != NULL) {
+        log_warn("ignored environment variable with an invalid value", log_str("environment-variable", name),
+                 log_str("error", error));
+        return;
+    }
+    *value = fresh;
+}
+
+bool cli_take_variables(struct cli_call *call, const char *const *known)
+{
+    bool good = true;
+    size_t prefix = strlen(call->program->variables);
+    for (char **entry = call->env; *entry != NULL; entry++) {
+        size_t len = strcspn(*entry, "=");
+        if (strncmp(*entry, call->program->variables, prefix) != 0 || (*entry)[prefix] != '_' || (*entry)[len] == 0) {
+            continue;
+        }
+        const char *name = arena_printf(&call->arena, "%.*s", (int)len, *entry), *text = *entry + len + 1;
+        struct cli_value *value = value_of_variable(call, name, len);
+        if (value != NULL && value->given) {
+            good = false;
+            log_line(LOG_FATAL,
+                     "conflicting environment variable is shadowed by corresponding command-line flag (either unset "
+                     "environment variable or disable flag))",
+                     log_str("environment-variable", name));
+        } else if (value != NULL && *text != '\0') {
+            take_variable(call, value, name, text);
+        } else if (!is_known(known, name)) {
+            log_warn("unrecognized environment variable", log_str("environment-variable", *entry));
+        }
+    }
+    return good;
+}
+
+bool cli_check_later(const struct cli_call *call)
+{
+    for (size_t i = 0; i < call->value_count; i++) {
+        const struct cli_value *value = &call->values[i];
+        if (value->flag->later && strcmp(value->text, value->flag->preset) != 0) {
+            cli_fail(CLI_BAD_FEATURE, "--%s: not supported by kedge yet", value->flag->name);
+            return false;
+        }
+    }
+    return true;
+}

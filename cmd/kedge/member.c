@@ -1,0 +1,372 @@
+#include "cmd/kedge/member.h"
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "grpc/services.h"
+#include "raft/ids.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Rows of the table `kedge` that tie a store to its log. */
+#define KEDGE_MEMBER_ID "member-id"
+#define KEDGE_CLUSTER_ID "cluster-id"
+
+static __attribute__((noreturn)) void refuse(const char *what, const char *path, const char *reason)
+{
+    log_fatal(what, log_str("path", path), log_str("error", reason));
+}
+
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- directories --- */
+
+static void make_dir(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0700) == 0) {
+        return;
+    }
+    if (errno != EEXIST || stat(path, &info) != 0) {
+        refuse("cannot create directory", path, strerror(errno));
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        refuse("cannot create directory", path, "there is something else of that name");
+    }
+    if ((info.st_mode & 0777) != 0700) {
+        log_warn("check file permission", log_str("error", "directory exists, but others than its owner may use it; 0700 is"
+                                                           " recommended to prevent possible unprivileged access"),
+                 log_str("path", path));
+    }
+}
+
+/* Leftovers of interrupted work (wal.md "Data dir"). */
+static void remove_leftovers(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    if (stream == NULL) {
+        refuse("cannot list directory", dir, strerror(errno));
+    }
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;) {
+        if (strncmp(entry->d_name, "tmp", 3) == 0 || strncmp(entry->d_name, "db.tmp", 6) == 0) {
+            unlinkat(dirfd(stream), entry->d_name, 0);
+        }
+    }
+    closedir(stream);
+}
+
+static void prepare_dirs(struct member *member)
+{
+    const struct config *config = member->config;
+    struct arena *arena = &member->arena;
+    member->member_dir = arena_printf(arena, "%s/member", config->data_dir);
+    member->snap_dir = arena_printf(arena, "%s/snap", member->member_dir);
+    member->wal_dir = config->wal_dir[0] != '\0' ? config->wal_dir : arena_printf(arena, "%s/wal", member->member_dir);
+    member->db_path = arena_printf(arena, "%s/db", member->snap_dir);
+    make_dir(config->data_dir);
+    make_dir(member->member_dir);
+    make_dir(member->snap_dir);
+    remove_leftovers(member->snap_dir);
+}
+
+/* --- store and log --- */
+
+static void open_store(struct member *member)
+{
+    const struct backend_lmdb_config config = {
+        .path = member->db_path,
+        .map_bytes = member->config->backend_map_bytes,
+        .quota_bytes = member->config->quota_backend_bytes > 0 ? (uint64_t)member->config->quota_backend_bytes : 0,
+        .unsafe_no_sync = member->config->unsafe_no_fsync,
+    };
+    char *reason = NULL;
+    int error = backend_open_lmdb(&config, &member->backend, &reason);
+    if (error != 0) {
+        refuse("failed to open the store", member->db_path, reason != NULL ? reason : error_text(error));
+    }
+}
+
+static uint64_t stored_number(struct backend *backend, const char *name)
+{
+    struct backend_read *read;
+    struct bytes value;
+    CHECK(backend_read_begin(backend, &read) == 0);
+    int error = backend_get(read, BACKEND_KEDGE, bytes_str(name), &value);
+    uint64_t number = error == 0 && value.len == 8 ? get_be64(value.data) : 0;
+    backend_read_end(read);
+    return number;
+}
+
+static void store_ids(struct member *member)
+{
+    uint8_t id[8], cluster[8];
+    put_be64(id, member->id);
+    put_be64(cluster, member->cluster_id);
+    struct backend_op ops[] = {
+        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(KEDGE_MEMBER_ID), bytes_of(id, 8)},
+        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(KEDGE_CLUSTER_ID), bytes_of(cluster, 8)},
+    };
+    const struct backend_batch batch = {.ops = ops, .count = 2, .bytes = 64};
+    int error = backend_commit(member->backend, &batch);
+    if (error != 0) {
+        refuse("failed to write to the store", member->db_path, error_text(error));
+    }
+}
+
+static void check_ids(struct member *member)
+{
+    uint64_t id = stored_number(member->backend, KEDGE_MEMBER_ID);
+    uint64_t cluster = stored_number(member->backend, KEDGE_CLUSTER_ID);
+    if (id == 0 && cluster == 0) {
+        store_ids(member); /* ended before they were written, or the store was imported */
+    } else if (id != member->id || cluster != member->cluster_id) {
+        refuse("the store is another member's", member->db_path,
+               arena_printf(&member->arena,
+                            "store: member %" PRIx64 " of cluster %" PRIx64 ", write-ahead log: member %" PRIx64
+                            " of cluster %" PRIx64 "; were directories swapped?",
+                            id, cluster, member->id, member->cluster_id));
+    }
+}
+
+static struct wal_config wal_settings(struct member *member)
+{
+    return (struct wal_config){
+        .fs = wal_fs_posix(), .dir = member->wal_dir, .no_sync = member->config->unsafe_no_fsync};
+}
+
+/* --- a new member --- */
+
+static const char **url_texts(struct arena *arena, const struct url_list *urls)
+{
+    const char **texts = arena_alloc(arena, (urls->count + 1) * sizeof *texts);
+    for (size_t i = 0; i < urls->count; i++) {
+        texts[i] = urls->items[i].text;
+    }
+    texts[urls->count] = NULL;
+    return texts;
+}
+
+static void compute_ids(struct member *member)
+{
+    struct config *config = member->config;
+    uint64_t *ids = arena_alloc(&member->arena, (config->initial_member_count + 1) * sizeof *ids);
+    for (size_t i = 0; i < config->initial_member_count; i++) {
+        const struct config_member *peer = &config->initial_members[i];
+        ids[i] = ids_member(url_texts(&member->arena, &peer->peer_urls), peer->peer_urls.count,
+                            config->initial_cluster_token);
+        if (strcmp(peer->name, config->name) == 0) {
+            member->id = ids[i];
+        }
+    }
+    member->cluster_id = ids_cluster(ids, config->initial_member_count);
+}
+
+static void bootstrap(struct member *member)
+{
+    const char *wrong = config_check_bootstrap(member->config);
+    if (wrong != NULL) {
+        log_fatal("discovery failed", log_str("error", wrong));
+    }
+    compute_ids(member);
+    /* The first entry of a one-member cluster: itself, committed (wal.md, end of "Start-up order"). */
+    const struct config_member *self = config_self(member->config);
+    struct bytes change =
+        kv_bootstrap_conf_change(member->id, member->config->name, url_texts(&member->arena, &self->peer_urls),
+                                 self->peer_urls.count, &member->arena);
+    const struct raft_entry entry = {
+        .index = 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
+    const struct raft_hard_state state = {.term = 1, .commit = 1};
+    struct wal_config settings = wal_settings(member);
+    char *reason = NULL;
+    int error = wal_create(&settings, (struct wal_metadata){member->id, member->cluster_id}, &entry, 1, &state,
+                           &member->wal, &reason);
+    if (error != 0) {
+        refuse("failed to create the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
+    }
+    shared_unref(entry.data);
+    wal_close(member->wal); /* and opened as every other time: one path */
+    log_info("starting local member", log_hex("local-member-id", member->id), log_hex("cluster-id", member->cluster_id));
+}
+
+/* --- what is there --- */
+
+static void open_log(struct member *member)
+{
+    struct wal_config settings = wal_settings(member);
+    char *reason = NULL;
+    int error = wal_open(&settings, &member->wal, &member->contents, &reason);
+    if (error != 0) {
+        refuse("failed to open the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
+    }
+    if (member->contents.repaired) {
+        log_warn("repaired the end of the write-ahead log", log_str("path", member->contents.repaired_file),
+                 log_uint("offset", member->contents.repaired_offset), log_uint("bytes", member->contents.repaired_bytes));
+    }
+    member->id = member->contents.metadata.node_id;
+    member->cluster_id = member->contents.metadata.cluster_id;
+}
+
+/* The store and the log must be of one history (design.md "Disk checkpoint and start"). */
+static void check_positions(struct member *member, const struct kv_stats *stats)
+{
+    const struct wal_contents *log = &member->contents;
+    uint64_t applied = stats->applied_index;
+    const char *wrong = NULL;
+    if (log->first_index > applied + 1) {
+        wrong = "the write-ahead log starts above what the store has applied";
+    } else if (log->last_index < applied) {
+        wrong = "the write-ahead log ends below what the store has applied";
+    } else if (applied > 0 && stats->applied_term != 0 && wal_term(member->wal, applied) != stats->applied_term) {
+        wrong = "the write-ahead log and the store disagree about the term of the last applied entry";
+    }
+    if (wrong != NULL) {
+        log_fatal(wrong, log_str("wal", member->wal_dir), log_str("store", member->db_path),
+                  log_uint("wal-first-index", log->first_index), log_uint("wal-last-index", log->last_index),
+                  log_uint("store-applied-index", applied), log_uint("store-applied-term", stats->applied_term));
+    }
+}
+
+static uint32_t election_ticks(const struct config *config)
+{
+    return (uint32_t)(config->election_timeout_ms / config->heartbeat_interval_ms);
+}
+
+static void open_state(struct member *member)
+{
+    const struct config *config = member->config;
+    /* ceil(3/2 election timeouts) in seconds, from ticks as etcd reckons it (mvcc.md "Leases") */
+    uint64_t min_ttl_ms = (uint64_t)(3 * election_ticks(config)) / 2 * config->heartbeat_interval_ms;
+    const struct kv_config settings = {
+        .member_id = member->id,
+        .quota_bytes = config->quota_backend_bytes,
+        .max_txn_ops = (uint32_t)config->max_txn_ops,
+        .max_request_bytes = (uint32_t)config->max_request_bytes,
+        .lease = {.min_ttl_s = (int64_t)((min_ttl_ms + 999) / 1000),
+                  .retry_ms = 5000 + 2 * config->election_timeout_ms,
+                  .hash_seed = random_entropy()},
+    };
+    char *reason = NULL;
+    int error = kv_open(&settings, member->backend, &member->kv, &reason);
+    if (error != 0) {
+        refuse("the store cannot be used", member->db_path, reason != NULL ? reason : error_text(error));
+    }
+}
+
+static int restore_entry(void *arg, const struct raft_entry *entry)
+{
+    raft_restore_entry(arg, entry);
+    return 0;
+}
+
+static void open_raft(struct member *member)
+{
+    const struct config *config = member->config;
+    struct raft_config settings = {
+        .id = member->id,
+        .seed = random_entropy(),
+        .now_ms = loop_clock_ns() / 1000000,
+        .heartbeat_ms = (uint32_t)config->heartbeat_interval_ms,
+        .election_ms = (uint32_t)config->election_timeout_ms,
+        .pre_vote = config->pre_vote,
+        .hard_state = member->contents.hard_state,
+        .snapshot = member->contents.snapshot,
+        .applied = kv_applied_index(member->kv),
+    };
+    kv_conf_state(member->kv, &member->arena, &settings.conf.voters.ids, &settings.conf.voters.count,
+                  &settings.conf.learners.ids, &settings.conf.learners.count);
+    member->raft = raft_new(&settings);
+    char *reason = NULL;
+    if (wal_replay(member->wal, member->contents.first_index, restore_entry, member->raft, &reason) != 0) {
+        refuse("failed to read the write-ahead log", member->wal_dir, reason);
+    }
+    raft_start(member->raft);
+}
+
+static void make_hub(struct member *member)
+{
+    struct watch_config settings = {
+        .cluster_id = member->cluster_id,
+        .member_id = member->id,
+        .max_request_bytes = member->config->max_request_bytes,
+        .progress_interval_ms = (uint64_t)member->config->watch_progress_notify_interval_ns / 1000000,
+        .seed = random_entropy(),
+        .source = kv_watch_source(member->kv),
+        .ready = service_watch_ready,
+    };
+    member->hub = watch_hub_new(&settings, loop_clock_ns() / 1000000);
+    kv_set_watch(member->kv, member->hub);
+}
+
+static void make_core(struct member *member)
+{
+    const struct config *config = member->config;
+    const struct core_config settings = {
+        .member_id = member->id,
+        .cluster_id = member->cluster_id,
+        .seed = random_entropy(),
+        .heartbeat_ms = (uint32_t)config->heartbeat_interval_ms,
+        .election_ms = (uint32_t)config->election_timeout_ms,
+        .batch_interval_ms = (uint32_t)(config->backend_batch_interval_ns / 1000000),
+        .snapshot_count = config->snapshot_count,
+        .name = config->name,
+        .client_urls = url_texts(&member->arena, &config->advertise_client_urls),
+        .client_url_count = config->advertise_client_urls.count,
+    };
+    member->core = core_new(&settings, member->raft, member->kv, member->hub, &member->engine.env,
+                            member->contents.snapshot.index, loop_clock_ns() / 1000000, wall_ms());
+}
+
+void member_start(struct member *member, struct config *config, struct loop *loop)
+{
+    *member = (struct member){.config = config, .loop = loop};
+    prepare_dirs(member);
+    bool have_log = false;
+    char *reason = NULL;
+    if (wal_exists(wal_fs_posix(), member->wal_dir, &have_log, &reason) != 0) {
+        refuse("cannot read directory", member->wal_dir, reason);
+    }
+    struct stat info;
+    if (!have_log && stat(member->db_path, &info) == 0 && info.st_size > 0) {
+        refuse("there is a store but no write-ahead log", member->db_path,
+               "put the log back, or move the whole data directory away to begin anew");
+    }
+    open_store(member);
+    if (!have_log) {
+        bootstrap(member);
+    }
+    open_log(member);
+    check_ids(member);
+    open_state(member);
+    make_hub(member);
+    struct kv_stats stats = kv_stats(member->kv);
+    check_positions(member, &stats);
+    open_raft(member);
+    if (have_log) {
+        log_info("restarting local member", log_hex("cluster-id", member->cluster_id),
+                 log_hex("local-member-id", member->id), log_uint("commit-index", raft_status(member->raft).commit));
+    }
+    engine_start(&member->engine, loop, member->wal, member->backend, wal_fs_posix(), member->snap_dir,
+                 config->max_wals, config->max_snapshots);
+    make_core(member);
+    engine_attach(&member->engine, member->core);
+    wal_contents_free(&member->contents);
+}
+
+void member_stop(struct member *member)
+{
+    engine_stop_threads(&member->engine);
+    core_free(member->core);
+    watch_hub_free(member->hub);
+    engine_close(&member->engine);
+    arena_free(&member->arena);
+}

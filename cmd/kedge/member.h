@@ -1,0 +1,33 @@
+/* A member, put together from its data directory: store, log, consensus, state machine, core (wal.md "Start-up order").
+ * What stands in the directory decides who the member is; the configuration decides it only for an empty one. */
+#ifndef CMD_KEDGE_MEMBER_H
+#define CMD_KEDGE_MEMBER_H
+
+#include "cmd/kedge/config.h"
+#include "cmd/kedge/engine.h"
+#include "kv/watch.h"
+
+struct member {
+    struct config *config;
+    struct arena arena; /* paths */
+    const char *member_dir, *snap_dir, *wal_dir, *db_path;
+    uint64_t id, cluster_id;
+    struct engine engine;
+    struct kv *kv;
+    struct raft *raft;
+    struct watch_hub *hub;
+    struct core *core;
+    struct loop *loop;
+    /* while it starts */
+    struct wal *wal;
+    struct backend *backend;
+    struct wal_contents contents;
+};
+
+/* Opens or creates the directory and starts the member on the loop. Whatever is wrong ends the process with a log line
+ * that says what and where; nothing is overwritten then. */
+void member_start(struct member *member, struct config *config, struct loop *loop);
+/* After core_stopped. */
+void member_stop(struct member *member);
+
+#endif

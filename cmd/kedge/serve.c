@@ -1,0 +1,261 @@
+#include "cmd/kedge/serve.h"
+
+#include "base/check.h"
+#include "cmd/kedge/member.h"
+#include "cmd/version.h"
+#include "base/net/listener.h"
+#include "grpc/pages.h"
+#include "grpc/server.h"
+#include "grpc/services.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define STOP_GRACE_MS 5000
+/* Descriptors that are kept back from clients (limits.tsv; faults.md "Resource"). */
+#define RESERVED_DESCRIPTORS 150
+#define GRPC_OVERHEAD_BYTES ((size_t)512 * 1024)
+
+struct http_port {
+    struct listener listener;
+    struct pages pages;
+    struct http1_options options;
+};
+
+struct serving {
+    struct config *config;
+    struct loop loop;
+    struct member member;
+    struct server *server;
+    struct services services;
+    struct pages client_pages;
+    struct http_port *ports; /* metrics and peer listeners */
+    size_t port_count;
+    struct loop_hook core_hook;
+    struct loop_timer core_timer;
+    uv_signal_t signals[2];
+    int stop_signal;
+    bool clients_gone;
+};
+
+/* --- the core's turn on the loop --- */
+
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool run_core(struct loop_hook *hook)
+{
+    struct serving *serving = container_of(hook, struct serving, core_hook);
+    struct core *core = serving->member.core;
+    bool more = core_turn(core, loop_now_ms(&serving->loop), wall_ms());
+    uint64_t deadline = core_deadline(core);
+    if (deadline == UINT64_MAX) {
+        loop_timer_stop(&serving->loop, &serving->core_timer);
+    } else {
+        loop_timer_set(&serving->loop, &serving->core_timer, deadline);
+    }
+    if (serving->clients_gone && core_stopped(core)) {
+        loop_stop(&serving->loop);
+        return false;
+    }
+    return more;
+}
+
+static void core_due(struct loop_timer *timer)
+{
+    (void)timer; /* the turn that follows does what is due */
+}
+
+/* --- stopping --- */
+
+static void close_port(struct http_port *port)
+{
+    listener_close(&port->listener);
+    list_each(node, &port->listener.connections)
+    {
+        connection_close(container_of(node, struct connection, node));
+    }
+}
+
+static void clients_stopped(void *owner)
+{
+    struct serving *serving = owner;
+    for (size_t i = 0; i < serving->port_count; i++) {
+        close_port(&serving->ports[i]);
+    }
+    core_stop(serving->member.core);
+    serving->clients_gone = true;
+    loop_wake(&serving->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct serving *serving = handle->data;
+    if (serving->stop_signal != 0) {
+        return;
+    }
+    serving->stop_signal = signum;
+    log_info("received signal; shutting down", log_str("signal", signum == SIGINT ? "interrupt" : "terminated"));
+    server_stop(serving->server, STOP_GRACE_MS, clients_stopped, serving);
+}
+
+static void watch_signals(struct serving *serving)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(uv_signal_init(&serving->loop.uv, &serving->signals[i]) == 0);
+        serving->signals[i].data = serving;
+        CHECK(uv_signal_start(&serving->signals[i], on_signal, numbers[i]) == 0);
+        uv_unref((uv_handle_t *)&serving->signals[i]);
+    }
+}
+
+/* --- ports --- */
+
+static void accept_http(struct listener *listener, struct connection *connection)
+{
+    struct http_port *port = listener->owner;
+    http1_serve(connection, &port->options, (struct bytes){0});
+}
+
+static int url_port(const struct url *url)
+{
+    return url->scheme == URL_UNIX || url->scheme == URL_UNIXS ? -1 : url->port;
+}
+
+static __attribute__((noreturn)) void refuse_port(const struct url *url, const char *reason)
+{
+    log_fatal("listener failed", log_str("address", url->text), log_str("error", reason));
+}
+
+static void open_http_port(struct serving *serving, const struct url *url, enum pages_port kind)
+{
+    struct http_port *port = &serving->ports[serving->port_count++];
+    char reason[256];
+    port->pages = (struct pages){.core = serving->member.core, .port = kind};
+    port->options = (struct http1_options){.handle = pages_handle, .owner = &port->pages};
+    if (listener_open(&port->listener, &serving->loop, url->host, url_port(url), reason, sizeof reason) != 0) {
+        refuse_port(url, reason);
+    }
+    port->listener.on_accept = accept_http;
+    port->listener.owner = port;
+    log_info(kind == PAGES_PEER ? "serving peer traffic" : "serving metrics", log_str("address", url->text));
+}
+
+static void open_http_ports(struct serving *serving)
+{
+    const struct config *config = serving->config;
+    size_t count = config->listen_peer_urls.count + config->listen_metrics_urls.count;
+    serving->ports = mem_zalloc((count + 1) * sizeof *serving->ports);
+    for (size_t i = 0; i < config->listen_peer_urls.count; i++) {
+        open_http_port(serving, &config->listen_peer_urls.items[i], PAGES_PEER);
+    }
+    for (size_t i = 0; i < config->listen_metrics_urls.count; i++) {
+        open_http_port(serving, &config->listen_metrics_urls.items[i], PAGES_METRICS);
+    }
+}
+
+static size_t connection_limit(void)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (limit.rlim_cur <= RESERVED_DESCRIPTORS) {
+        log_fatal("file descriptor limit is too low", log_uint("limit", limit.rlim_cur),
+                  log_uint("needed-more-than", RESERVED_DESCRIPTORS));
+    }
+    return (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS;
+}
+
+static struct server_options server_settings(struct serving *serving)
+{
+    const struct config *config = serving->config;
+    return (struct server_options){
+        .max_concurrent_streams = config->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)config->max_concurrent_streams,
+        .max_receive_bytes = config->max_request_bytes + GRPC_OVERHEAD_BYTES,
+        .keepalive_min_time_ms = (uint64_t)config->grpc_keepalive_min_time_ns / 1000000,
+        .keepalive_interval_ms = (uint64_t)config->grpc_keepalive_interval_ns / 1000000,
+        .keepalive_timeout_ms = (uint64_t)config->grpc_keepalive_timeout_ns / 1000000,
+        .max_connections = connection_limit(),
+        .lanes = {[CALL_CONTROL] = {.operations = 4096, .bytes = (size_t)64 << 20},
+                  [CALL_NORMAL] = {.operations = 0, .bytes = (size_t)256 << 20}},
+        .http1 = {.handle = pages_handle, .owner = &serving->client_pages},
+        .intercept = services_intercept,
+        .owner = &serving->services,
+    };
+}
+
+static void open_client_ports(struct serving *serving)
+{
+    struct config *config = serving->config;
+    serving->client_pages = (struct pages){.core = serving->member.core,
+                                           .port = PAGES_CLIENT,
+                                           .cors = config->cors.items,
+                                           .cors_count = config->cors.count,
+                                           .hosts = config->host_whitelist.items,
+                                           .host_count = config->host_whitelist.count};
+    struct server_options settings = server_settings(serving);
+    serving->server = server_new(&serving->loop, &settings);
+    serving->services = (struct services){.core = serving->member.core,
+                                          .loop = &serving->loop,
+                                          .max_txn_ops = (uint32_t)config->max_txn_ops,
+                                          .max_request_bytes = config->max_request_bytes};
+    services_register(&serving->services, serving->server);
+    for (size_t i = 0; i < config->listen_client_urls.count; i++) {
+        const struct url *url = &config->listen_client_urls.items[i];
+        char reason[256];
+        if (server_listen(serving->server, url->host, url_port(url), SERVER_BOTH, reason, sizeof reason) < 0) {
+            refuse_port(url, reason);
+        }
+    }
+}
+
+/* The member has published itself: clients may come (grpc.md "Ports"). */
+static void ready(void *arg)
+{
+    struct serving *serving = arg;
+    const struct config *config = serving->config;
+    log_info("published local member to cluster through raft", log_hex("local-member-id", serving->member.id),
+             log_hex("cluster-id", serving->member.cluster_id));
+    log_info("ready to serve client requests");
+    server_start(serving->server);
+    for (size_t i = 0; i < config->listen_client_urls.count; i++) {
+        log_info("serving client traffic insecurely; this is strongly discouraged!", log_str("traffic", "grpc+http"),
+                 log_str("address", config->listen_client_urls.items[i].text));
+    }
+}
+
+int serve(struct config *config)
+{
+    struct serving *serving = mem_zalloc(sizeof *serving);
+    serving->config = config;
+    log_info("starting an etcd server", log_str("etcd-version", SERVER_VERSION), log_str("kedge-version", VERSION_KEDGE),
+             log_str("name", config->name), log_str("data-dir", config->data_dir));
+    if (loop_init(&serving->loop) != 0) {
+        log_fatal("failed to make an event loop");
+    }
+    member_start(&serving->member, config, &serving->loop);
+    serving->core_hook.run = run_core;
+    serving->core_timer.fire = core_due;
+    loop_hook_add(&serving->loop, &serving->core_hook);
+    watch_signals(serving);
+    open_client_ports(serving);
+    open_http_ports(serving);
+    core_on_ready(serving->member.core, ready, serving);
+    loop_wake(&serving->loop);
+    loop_run(&serving->loop);
+
+    loop_hook_remove(&serving->loop, &serving->core_hook);
+    services_close(&serving->services);
+    server_free(serving->server);
+    member_stop(&serving->member);
+    int stop_signal = serving->stop_signal;
+    free(serving->ports);
+    free(serving);
+    return stop_signal;
+}

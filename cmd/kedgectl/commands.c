@@ -1,0 +1,234 @@
+/* The commands and flags of kedgectl: those of etcdctl 3.7.1 (facts: etcdctl.tsv). */
+#include "cmd/kedgectl/verbs.h"
+
+#define KV "Key-value commands"
+#define MAINTENANCE "Cluster maintenance commands"
+#define CONCURRENCY "Concurrency commands"
+#define AUTHENTICATION "Authentication commands"
+#define UTILITY "Utility commands"
+
+#define END                                                                                                            \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
+#define BOOL(name, help)                                                                                               \
+    {                                                                                                                  \
+        name, 0, CLI_BOOL, "false", NULL, false, help                                                                  \
+    }
+#define NUMBER(name, help)                                                                                             \
+    {                                                                                                                  \
+        name, 0, CLI_INT64, "0", NULL, false, help                                                                     \
+    }
+#define TIME(name, preset, help)                                                                                       \
+    {                                                                                                                  \
+        name, 0, CLI_DURATION, preset, NULL, false, help                                                               \
+    }
+#define LATER(name, letter, type, preset, help)                                                                        \
+    {                                                                                                                  \
+        name, letter, type, preset, NULL, true, help                                                                   \
+    }
+
+/* clang-format off */
+static const struct cli_flag globals[] = {
+    {"endpoints", 0, CLI_STRINGS, "127.0.0.1:2379", NULL, false, "servers to talk to, separated by commas"},
+    TIME("dial-timeout", "2s", "longest time of one attempt to connect"),
+    TIME("command-timeout", "5s", "longest time of a command, connecting included"),
+    TIME("keepalive-time", "2s", "silence after which the server is pinged"),
+    TIME("keepalive-timeout", "6s", "further silence after which the connection is given up"),
+    {"write-out", 'w', CLI_STRING, "simple", "fields|json|protobuf|simple|table", false, "output format"},
+    BOOL("hex", "print keys, values and ids as hexadecimal digits"),
+    BOOL("debug", "show the settings on standard error"),
+    {"max-request-bytes", 0, CLI_INT, "0", NULL, false, "largest request that is sent; 0 = 2 MiB"},
+    {"max-recv-bytes", 0, CLI_INT, "0", NULL, false, "largest answer that is taken; 0 = 2 GiB"},
+    LATER("insecure-transport", 0, CLI_BOOL, "true", "connect without TLS"),
+    LATER("insecure-skip-tls-verify", 0, CLI_BOOL, "false", "do not check the server's certificate"),
+    LATER("insecure-discovery", 0, CLI_BOOL, "true", "take servers without TLS from SRV records"),
+    LATER("cert", 0, CLI_STRING, "", "the client's certificate"),
+    LATER("key", 0, CLI_STRING, "", "the client's key"),
+    LATER("cacert", 0, CLI_STRING, "", "certificates that the server's must be signed by"),
+    LATER("user", 0, CLI_STRING, "", "user name, or name:password"),
+    LATER("password", 0, CLI_STRING, "", "the user's password"),
+    LATER("auth-jwt-token", 0, CLI_STRING, "", "token instead of user and password"),
+    LATER("discovery-srv", 'd', CLI_STRING, "", "domain whose SRV records name the servers"),
+    LATER("discovery-srv-name", 0, CLI_STRING, "", "service name in these records"),
+    END,
+};
+
+static const struct cli_flag get_flags[] = {
+    {"consistency", 0, CLI_STRING, "l", "l|s", false, "linearizable (l) or serializable (s)"},
+    {"order", 0, CLI_STRING, "", "ASCEND|DESCEND", false, "order of the answer"},
+    {"sort-by", 0, CLI_STRING, "", "CREATE|KEY|MODIFY|VALUE|VERSION", false, "what the answer is sorted by"},
+    NUMBER("limit", "most keys to answer, 0 = all"),
+    BOOL("prefix", "all keys that begin with <key>"),
+    BOOL("from-key", "all keys from <key> on, in the order of bytes"),
+    NUMBER("rev", "the store as it was at this revision"),
+    BOOL("keys-only", "only keys, no values"),
+    BOOL("count-only", "only the number of keys; needs --write-out=fields"),
+    BOOL("print-value-only", "only values; needs --write-out=simple"),
+    NUMBER("min-create-rev", "only keys created at this revision or later"),
+    NUMBER("max-create-rev", "only keys created at this revision or earlier"),
+    NUMBER("min-mod-rev", "only keys changed at this revision or later"),
+    NUMBER("max-mod-rev", "only keys changed at this revision or earlier"),
+    BOOL("stream", "have the answer sent in pieces (RangeStream)"),
+    END,
+};
+
+static const struct cli_flag put_flags[] = {
+    {"lease", 0, CLI_STRING, "0", NULL, false, "lease (hexadecimal) that the key is attached to"},
+    BOOL("prev-kv", "print what the key was before"),
+    BOOL("ignore-value", "keep the key's value"),
+    BOOL("ignore-lease", "keep the key's lease"),
+    END,
+};
+
+static const struct cli_flag del_flags[] = {
+    BOOL("prefix", "all keys that begin with <key>"),
+    BOOL("from-key", "all keys from <key> on, in the order of bytes"),
+    BOOL("range", "delete a range without two seconds to think about it"),
+    BOOL("prev-kv", "print what was deleted"),
+    END,
+};
+
+static const struct cli_flag txn_flags[] = {
+    {"interactive", 'i', CLI_BOOL, "false", NULL, false, "say what is asked for"},
+    END,
+};
+
+static const struct cli_flag watch_flags[] = {
+    {"interactive", 'i', CLI_BOOL, "false", NULL, false, "take lines \"watch ...\" and \"progress\" from standard input"},
+    BOOL("prefix", "all keys that begin with <key>"),
+    NUMBER("rev", "begin at this revision"),
+    BOOL("prev-kv", "print what the key was before"),
+    BOOL("progress-notify", "have the server tell its revision now and then"),
+    END,
+};
+
+static const struct cli_flag compaction_flags[] = {
+    BOOL("physical", "wait until the history is gone from the store"),
+    END,
+};
+
+static const struct cli_flag timetolive_flags[] = {BOOL("keys", "print the keys attached to the lease"), END};
+static const struct cli_flag keep_alive_flags[] = {BOOL("once", "renew once instead of for ever"), END};
+static const struct cli_flag endpoint_flags[] = {BOOL("cluster", "ask all members of the cluster"), END};
+static const struct cli_flag hashkv_flags[] = {NUMBER("rev", "hash up to this revision; 0 = the latest"), END};
+static const struct cli_flag member_list_flags[] = {
+    {"consistency", 0, CLI_STRING, "l", "l|s", false, "linearizable (l) or serializable (s)"},
+    END,
+};
+
+static const char put_about[] =
+    "A <value> that begins with a dash would be taken for a flag: put \"--\" before it. Without a <value> it is read\n"
+    "from standard input, unless --ignore-value is given.";
+
+static const char txn_about[] =
+    "Reads from standard input, each list ended by an empty line: compares, operations for when all of them hold,\n"
+    "operations for when one does not.\n"
+    "\n"
+    "    mod(\"key1\") > \"0\"\n"
+    "    value(\"key1\") = \"old\"\n"
+    "\n"
+    "    put key1 \"new\"\n"
+    "\n"
+    "    get key1\n"
+    "    put key2 \"two words\"\n"
+    "\n"
+    "Compares are create (c), mod (m), version (ver), value (val) and lease, with =, !=, < or >. Operations are get, put\n"
+    "and del with their flags.";
+
+static const char watch_about[] =
+    "Prints events until it is interrupted. A command behind \"--\" is run at each event with ETCD_WATCH_REVISION,\n"
+    "ETCD_WATCH_EVENT_TYPE, ETCD_WATCH_KEY and ETCD_WATCH_VALUE in its environment. Instead of arguments key and end of\n"
+    "the range may stand in ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END.";
+
+#define VERB(path, args, brief, about, flags, run) {path, NULL, args, brief, about, flags, false, false, run, NULL}
+#define TOP(path, group, args, brief, about, flags, run) {path, group, args, brief, about, flags, false, false, run, NULL}
+#define GROUP(path, group, brief) {path, group, "", brief, NULL, NULL, false, false, NULL, NULL}
+#define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, NULL, "etcdctl"}
+#define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, run, NULL}
+
+static const struct cli_command commands[] = {
+    TOP("get", KV, "<key> [range_end]", "Print a key or a range of keys", NULL, get_flags, verb_get),
+    TOP("put", KV, "<key> <value>", "Store a key", put_about, put_flags, verb_put),
+    TOP("del", KV, "<key> [range_end]", "Delete a key or a range of keys", NULL, del_flags, verb_del),
+    TOP("txn", KV, "", "Do several operations as one, if compares hold", txn_about, txn_flags, verb_txn),
+    TOP("watch", KV, "[key] [range_end] [-- command ...]", "Print changes of a key or a range of keys", watch_about,
+        watch_flags, verb_watch),
+    TOP("compaction", KV, "<revision>", "Forget the history before a revision", NULL, compaction_flags, verb_compaction),
+    GROUP("lease", KV, "Leases: keys that go by themselves"),
+    VERB("lease grant", "<ttl>", "Make a lease that lives so many seconds", NULL, NULL, verb_lease_grant),
+    VERB("lease revoke", "<leaseID>", "End a lease, and the keys attached to it", NULL, NULL, verb_lease_revoke),
+    VERB("lease timetolive", "<leaseID>", "Print how long a lease still lives", NULL, timetolive_flags,
+         verb_lease_timetolive),
+    VERB("lease list", "", "Print all leases", NULL, NULL, verb_lease_list),
+    VERB("lease keep-alive", "<leaseID>", "Renew a lease until it is gone", NULL, keep_alive_flags,
+         verb_lease_keep_alive),
+
+    {"endpoint", MAINTENANCE, "", "Single servers", NULL, endpoint_flags, true, false, NULL, NULL},
+    VERB("endpoint health", "", "Check that each server answers through the quorum", NULL, NULL, verb_endpoint_health),
+    VERB("endpoint status", "", "Print version, size, leader and log position of each server", NULL, NULL,
+         verb_endpoint_status),
+    VERB("endpoint hashkv", "", "Print the hash of each server's history", NULL, hashkv_flags, verb_endpoint_hashkv),
+    GROUP("member", MAINTENANCE, "Members of the cluster"),
+    VERB("member list", "", "Print all members", NULL, member_list_flags, verb_member_list),
+    MISSING("member add", NULL, "<memberName>", "Add a member"),
+    MISSING("member remove", NULL, "<memberID>", "Remove a member"),
+    MISSING("member update", NULL, "<memberID>", "Change a member's peer URLs"),
+    MISSING("member promote", NULL, "<memberID>", "Make a learner a voter"),
+    GROUP("alarm", MAINTENANCE, "Alarms"),
+    VERB("alarm list", "", "Print the alarms that are raised", NULL, NULL, verb_alarm_list),
+    VERB("alarm disarm", "", "Take back all alarms", NULL, NULL, verb_alarm_disarm),
+    MISSING("defrag", MAINTENANCE, "", "Give free space back to the file system"),
+    MISSING("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member"),
+    GROUP("snapshot", MAINTENANCE, "Backups"),
+    MISSING("snapshot save", NULL, "<filename>", "Write a backup to a file"),
+    GROUP("downgrade", MAINTENANCE, "Going back to an older version"),
+    MISSING("downgrade validate", NULL, "<version>", "Check whether it is possible"),
+    MISSING("downgrade enable", NULL, "<version>", "Begin"),
+    MISSING("downgrade cancel", NULL, "", "Give up"),
+
+    MISSING("lock", CONCURRENCY, "<lockname> [command ...]", "Hold a named lock"),
+    MISSING("elect", CONCURRENCY, "<election> [proposal]", "Take part in an election, or observe it"),
+
+    GROUP("auth", AUTHENTICATION, "Authentication on and off"),
+    MISSING("auth enable", NULL, "", "Turn it on"),
+    MISSING("auth disable", NULL, "", "Turn it off"),
+    MISSING("auth status", NULL, "", "Print whether it is on"),
+    GROUP("user", AUTHENTICATION, "Users"),
+    MISSING("user add", NULL, "<user>", "Add a user"),
+    MISSING("user delete", NULL, "<user>", "Delete a user"),
+    MISSING("user get", NULL, "<user>", "Print a user's roles"),
+    MISSING("user list", NULL, "", "Print all users"),
+    MISSING("user passwd", NULL, "<user>", "Change a user's password"),
+    MISSING("user grant-role", NULL, "<user> <role>", "Give a role to a user"),
+    MISSING("user revoke-role", NULL, "<user> <role>", "Take a role from a user"),
+    GROUP("role", AUTHENTICATION, "Roles"),
+    MISSING("role add", NULL, "<role>", "Add a role"),
+    MISSING("role delete", NULL, "<role>", "Delete a role"),
+    MISSING("role get", NULL, "<role>", "Print a role's permissions"),
+    MISSING("role list", NULL, "", "Print all roles"),
+    MISSING("role grant-permission", NULL, "<role> <type> <key> [endkey]", "Give a permission to a role"),
+    MISSING("role revoke-permission", NULL, "<role> <key> [endkey]", "Take a permission from a role"),
+
+    GROUP("check", UTILITY, "Measure a cluster"),
+    MISSING("check perf", NULL, "", "Measure its speed"),
+    MISSING("check datascale", NULL, "", "Measure its memory under load"),
+    TOP("completion", UTILITY, "bash", "Print a script that completes command lines", NULL, NULL, cli_run_completion),
+    TOP("help", UTILITY, "[command]", "Say what a command does", NULL, NULL, cli_run_help),
+    MISSING("make-mirror", UTILITY, "<destination>", "Copy keys to another cluster, and go on"),
+    TOP("options", UTILITY, "", "Print the flags that all commands have", NULL, NULL, cli_run_options),
+    TOP("version", UTILITY, "", "Print the version", NULL, NULL, verb_version),
+    HIDDEN("__complete", cli_run_complete),
+    HIDDEN("__completeNoDesc", cli_run_complete),
+    HIDDEN("__markdown", cli_run_markdown),
+};
+/* clang-format on */
+
+const struct cli_program kedgectl = {
+    .name = "kedgectl",
+    .brief = "Command line client for kedge and etcd.",
+    .variables = "ETCDCTL",
+    .globals = globals,
+    .commands = commands,
+    .command_count = sizeof commands / sizeof commands[0],
+};

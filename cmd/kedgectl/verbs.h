@@ -1,0 +1,14 @@
+/* What the commands of kedgectl do; the table that names them is commands.c. */
+#ifndef CMD_KEDGECTL_VERBS_H
+#define CMD_KEDGECTL_VERBS_H
+
+#include "cmd/cli.h"
+
+cli_run verb_get, verb_put, verb_del, verb_txn, verb_watch, verb_compaction;
+cli_run verb_lease_grant, verb_lease_revoke, verb_lease_timetolive, verb_lease_list, verb_lease_keep_alive;
+cli_run verb_endpoint_health, verb_endpoint_status, verb_endpoint_hashkv;
+cli_run verb_member_list, verb_alarm_list, verb_alarm_disarm, verb_version;
+
+extern const struct cli_program kedgectl;
+
+#endif
