@@ -17,7 +17,7 @@ struct wal *wal_new(const struct wal_config *config)
     return w;
 }
 
-void wal_free(struct wal *w)
+void wal_abandon(struct wal *w)
 {
     if (w == NULL) {
         return;

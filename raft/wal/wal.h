@@ -133,5 +133,7 @@ wal_reason(const struct wal *w); /* of the last failure of save, sync, flush, pr
 
 /* Writes what was saved (without syncing) and frees everything; the files stay. */
 void wal_close(struct wal *w);
+/* Frees everything and writes nothing, as if the process had died. For tests and the simulator. */
+void wal_abandon(struct wal *w);
 
 #endif

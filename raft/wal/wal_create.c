@@ -84,7 +84,7 @@ int wal_create(const struct wal_config *config, struct wal_metadata metadata, co
     wire_append_number(&w->metadata, 2, metadata.cluster_id);
     error = create(w, entries, count, state, reason);
     if (error != 0) {
-        wal_free(w);
+        wal_abandon(w);
         return error;
     }
     *out = w;

@@ -138,7 +138,6 @@ struct wal {
 };
 
 struct wal *wal_new(const struct wal_config *config);
-void wal_free(struct wal *w);                              /* closes files, writes nothing */
 char *wal_path(const struct wal *w, struct wal_name name); /* heap */
 struct wal_segment *wal_tail(struct wal *w);
 void wal_add_segment(struct wal *w, struct wal_name name, struct wal_file *file);

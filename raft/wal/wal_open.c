@@ -508,7 +508,7 @@ static int run(const struct wal_config *config, bool writing, struct wal **out, 
     free(o.files);
     free(o.names);
     if (error != 0 || !writing) {
-        wal_free(o.w);
+        wal_abandon(o.w);
     } else {
         *out = o.w;
     }

@@ -406,5 +406,5 @@ void wal_close(struct wal *w)
         w->fs->unlink(w->fs, path);
         free(path);
     }
-    wal_free(w);
+    wal_abandon(w);
 }
