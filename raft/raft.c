@@ -29,7 +29,7 @@ struct raft *raft_new(const struct raft_config *config)
     r->applied = config->applied;
     r->saved_state = config->hard_state;
     r->role = r->shown_role = RAFT_FOLLOWER;
-    log_init(&r->log, config->snapshot, config->log_bytes == 0 ? LOG_BYTES : config->log_bytes);
+    raft_log_init(&r->log, config->snapshot, config->log_bytes == 0 ? LOG_BYTES : config->log_bytes);
     raft_conf_state_copy(&r->conf, &config->conf);
     raft_build_members(r);
     return r;
@@ -38,9 +38,9 @@ struct raft *raft_new(const struct raft_config *config)
 void raft_restore_entry(struct raft *r, const struct raft_entry *entry)
 {
     CHECK(!r->started);
-    log_append(&r->log, entry);
+    raft_log_append(&r->log, entry);
     r->log.saved = r->log.durable = r->log.last;
-    log_trim(&r->log, r->applied);
+    raft_log_trim(&r->log, r->applied);
 }
 
 void raft_start(struct raft *r)
@@ -50,7 +50,7 @@ void raft_start(struct raft *r)
           (unsigned long)r->applied, (unsigned long)r->commit, (unsigned long)r->log.first, (unsigned long)r->log.last);
     /* A torn write may have kept a leader's entries and lost the state that belongs to them. A vote in that term can't
      * have been lost with it: it would have been durable before. */
-    uint64_t last_term = log_term(&r->log, r->log.last);
+    uint64_t last_term = raft_log_term(&r->log, r->log.last);
     if (r->term < last_term) {
         r->term = last_term;
         r->vote = RAFT_NONE;
@@ -68,7 +68,7 @@ void raft_free(struct raft *r)
     if (r == NULL) {
         return;
     }
-    log_free(&r->log);
+    raft_log_free(&r->log);
     raft_conf_state_free(&r->conf);
     free(r->members);
     free(r->held);
@@ -98,7 +98,7 @@ void raft_durable(struct raft *r, struct raft_save save)
     if (index > r->log.durable) {
         r->log.durable = index;
     }
-    log_trim(&r->log, r->applied);
+    raft_log_trim(&r->log, r->applied);
     if (r->vote_waits && r->vote_sequence != 0 && save.sequence >= r->vote_sequence) {
         r->vote_waits = false;
         raft_own_vote_durable(r);
@@ -120,11 +120,11 @@ void raft_log_entries(struct raft *r, uint64_t from, const struct raft_entry *en
     r->log_read = READ_IDLE;
     for (size_t i = 0; i < count; i++) {
         CHECK(entries[i].index == from + i);
-        if (!log_fill(&r->log, &entries[i])) {
+        if (!raft_log_fill(&r->log, &entries[i])) {
             break;
         }
     }
-    log_trim(&r->log, r->applied);
+    raft_log_trim(&r->log, r->applied);
     r->dirty = true;
 }
 
@@ -133,7 +133,7 @@ const struct raft_entry *raft_entry(struct raft *r, uint64_t index)
     bool here;
     CHECK(index > r->applied && index <= r->commit, "entry %lu of %lu..%lu", (unsigned long)index,
           (unsigned long)r->applied, (unsigned long)r->commit);
-    const struct raft_entry *e = log_slot(&r->log, index, &here);
+    const struct raft_entry *e = raft_log_slot(&r->log, index, &here);
     CHECK(e != NULL);
     if (here) {
         return e;
@@ -151,7 +151,7 @@ void raft_applied(struct raft *r, uint64_t index)
     event(r);
     CHECK(index >= r->applied && index <= r->commit);
     r->applied = index;
-    log_trim(&r->log, r->applied);
+    raft_log_trim(&r->log, r->applied);
     raft_campaign_if_alone(r);
 }
 
@@ -159,7 +159,7 @@ void raft_compact(struct raft *r, uint64_t index)
 {
     event(r);
     CHECK(index <= r->applied);
-    log_compact(&r->log, index);
+    raft_log_compact(&r->log, index);
 }
 
 void raft_snapshot_done(struct raft *r, struct raft_position at, const struct raft_conf_state *conf)
@@ -167,8 +167,8 @@ void raft_snapshot_done(struct raft *r, struct raft_position at, const struct ra
     event(r);
     CHECK(at.index >= r->commit);
     size_t bytes_max = r->log.bytes_max;
-    log_free(&r->log);
-    log_init(&r->log, at, bytes_max);
+    raft_log_free(&r->log);
+    raft_log_init(&r->log, at, bytes_max);
     raft_conf_state_free(&r->conf);
     raft_conf_state_copy(&r->conf, conf);
     raft_build_members(r);
@@ -190,7 +190,7 @@ static void fill_save(struct raft *r, struct raft_update *u)
 {
     bool here;
     u->append_count = (size_t)(r->log.last - r->log.saved);
-    u->append = u->append_count == 0 ? NULL : log_slot(&r->log, r->log.saved + 1, &here);
+    u->append = u->append_count == 0 ? NULL : raft_log_slot(&r->log, r->log.saved + 1, &here);
     u->hard_state = (struct raft_hard_state){r->term, r->vote, r->commit};
     u->hard_state_changed = !raft_hard_state_equal(u->hard_state, r->saved_state);
     u->must_sync = u->append_count > 0 || r->term != r->saved_state.term || r->vote != r->saved_state.vote;
@@ -265,7 +265,7 @@ uint64_t raft_first_index(const struct raft *r)
 
 uint64_t raft_term_at(const struct raft *r, uint64_t index)
 {
-    return log_term(&r->log, index);
+    return raft_log_term(&r->log, index);
 }
 
 const struct raft_conf_state *raft_conf(const struct raft *r)
@@ -297,13 +297,13 @@ const char *raft_role_name(enum raft_role role)
 
 void raft_check(const struct raft *r)
 {
-    const struct log *l = &r->log;
+    const struct raft_log *l = &r->log;
     CHECK(l->start.index <= r->applied && r->applied <= r->commit && r->commit <= l->last);
     CHECK(l->start.index < l->first && l->first <= l->last + 1 && l->first <= r->applied + 1);
     CHECK(l->durable <= l->saved && l->saved <= l->last);
     CHECK(l->hollow_from <= l->hollow_to && l->hollow_to <= l->durable + 1);
     CHECK(l->hollow_from == l->hollow_to || l->hollow_from > r->applied);
-    CHECK(r->term >= log_term(l, l->last));
+    CHECK(r->term >= raft_log_term(l, l->last));
     CHECK((r->role == RAFT_LEADER) == (r->leader == r->id));
     /* A commit that a leader alone reached is on its own disk (Raft thesis 10.2.1). */
     CHECK(r->role != RAFT_LEADER || !raft_alone(r) || r->commit <= l->durable);

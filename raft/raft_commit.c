@@ -39,7 +39,8 @@ uint64_t raft_quorum_match(const struct raft *r)
 void raft_maybe_commit(struct raft *r)
 {
     uint64_t match = raft_quorum_match(r);
-    if (r->role != RAFT_LEADER || match == UINT64_MAX || match <= r->commit || log_term(&r->log, match) != r->term) {
+    if (r->role != RAFT_LEADER || match == UINT64_MAX || match <= r->commit ||
+        raft_log_term(&r->log, match) != r->term) {
         return;
     }
     r->commit = match;

@@ -21,7 +21,7 @@ static bool conf_change_waits(const struct raft *r)
 {
     for (uint64_t i = r->applied + 1; i <= r->commit; i++) {
         bool here;
-        const struct raft_entry *e = log_slot(&r->log, i, &here);
+        const struct raft_entry *e = raft_log_slot(&r->log, i, &here);
         if (e->type != RAFT_ENTRY_NORMAL) {
             return true;
         }

@@ -3,8 +3,8 @@
 #define RAFT_RAFT_IMPL_H
 
 #include "base/random.h"
-#include "raft/log.h"
 #include "raft/raft.h"
+#include "raft/raft_log.h"
 
 /* What a leader knows of a member, itself included. */
 struct member {
@@ -21,7 +21,7 @@ struct raft {
     uint64_t term, vote, commit, applied;
     enum raft_role role;
     uint64_t leader, transferee;
-    struct log log;
+    struct raft_log log;
     uint64_t pending_conf_index; /* a change of members at or below this may not be applied yet */
 
     struct raft_conf_state conf;

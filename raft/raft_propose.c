@@ -5,7 +5,7 @@
 struct raft_position raft_append_own(struct raft *r, enum raft_entry_type type, struct shared *data)
 {
     struct raft_entry e = {.index = r->log.last + 1, .term = r->term, .type = type, .data = data};
-    log_append(&r->log, &e);
+    raft_log_append(&r->log, &e);
     return (struct raft_position){.index = e.index, .term = e.term};
 }
 

@@ -21,7 +21,7 @@ static void answer(struct raft *r, uint64_t context, int error)
 
 static bool can_answer(const struct raft *r)
 {
-    return r->role == RAFT_LEADER && raft_alone(r) && log_term(&r->log, r->commit) == r->term;
+    return r->role == RAFT_LEADER && raft_alone(r) && raft_log_term(&r->log, r->commit) == r->term;
 }
 
 void raft_read_index(struct raft *r, uint64_t context)

@@ -1,42 +1,42 @@
-#include "raft/log.h"
+#include "raft/raft_log.h"
 #include "base/check.h"
 #include <stdlib.h>
 
-void log_init(struct log *l, struct raft_position start, size_t bytes_max)
+void raft_log_init(struct raft_log *l, struct raft_position start, size_t bytes_max)
 {
-    *l = (struct log){.start = start,
-                      .first = start.index + 1,
-                      .last = start.index,
-                      .hollow_from = start.index + 1,
-                      .hollow_to = start.index + 1,
-                      .saved = start.index,
-                      .durable = start.index,
-                      .bytes_max = bytes_max};
+    *l = (struct raft_log){.start = start,
+                           .first = start.index + 1,
+                           .last = start.index,
+                           .hollow_from = start.index + 1,
+                           .hollow_to = start.index + 1,
+                           .saved = start.index,
+                           .durable = start.index,
+                           .bytes_max = bytes_max};
 }
 
-static struct raft_entry *slot(const struct log *l, uint64_t index)
+static struct raft_entry *slot(const struct raft_log *l, uint64_t index)
 {
     return &l->slots[l->head + (size_t)(index - l->first)];
 }
 
-static void drop_data(struct log *l, struct raft_entry *e)
+static void drop_data(struct raft_log *l, struct raft_entry *e)
 {
     l->bytes -= raft_entry_bytes(e);
     shared_unref(e->data);
     e->data = NULL;
 }
 
-void log_free(struct log *l)
+void raft_log_free(struct raft_log *l)
 {
     for (uint64_t i = l->first; i <= l->last; i++) {
         shared_unref(slot(l, i)->data);
     }
     free(l->slots);
     terms_free(&l->terms);
-    *l = (struct log){0};
+    *l = (struct raft_log){0};
 }
 
-static void make_room(struct log *l)
+static void make_room(struct raft_log *l)
 {
     size_t count = (size_t)(l->last + 1 - l->first);
     if (l->head + count < l->capacity) {
@@ -50,10 +50,10 @@ static void make_room(struct log *l)
     l->head = 0;
 }
 
-void log_append(struct log *l, const struct raft_entry *e)
+void raft_log_append(struct raft_log *l, const struct raft_entry *e)
 {
     CHECK(e->index == l->last + 1, "entry %lu after %lu", (unsigned long)e->index, (unsigned long)l->last);
-    CHECK(e->term >= log_term(l, l->last));
+    CHECK(e->term >= raft_log_term(l, l->last));
     make_room(l);
     l->slots[l->head + (size_t)(e->index - l->first)] = *e;
     l->last = e->index;
@@ -64,7 +64,7 @@ void log_append(struct log *l, const struct raft_entry *e)
     terms_add(&l->terms, e->index, e->term);
 }
 
-void log_truncate(struct log *l, uint64_t from)
+void raft_log_truncate(struct raft_log *l, uint64_t from)
 {
     CHECK(from >= l->first);
     for (uint64_t i = from; i <= l->last; i++) {
@@ -79,7 +79,7 @@ void log_truncate(struct log *l, uint64_t from)
 }
 
 /* Forgets the slot at the front. */
-static void pop(struct log *l)
+static void pop(struct raft_log *l)
 {
     drop_data(l, slot(l, l->first));
     l->first++;
@@ -88,13 +88,13 @@ static void pop(struct log *l)
     l->hollow_to = l->hollow_to > l->first ? l->hollow_to : l->first;
 }
 
-void log_compact(struct log *l, uint64_t index)
+void raft_log_compact(struct raft_log *l, uint64_t index)
 {
     if (index <= l->start.index) {
         return;
     }
     CHECK(index <= l->durable);
-    uint64_t term = log_term(l, index);
+    uint64_t term = raft_log_term(l, index);
     while (l->first <= index) {
         pop(l);
     }
@@ -105,7 +105,7 @@ void log_compact(struct log *l, uint64_t index)
     l->start = (struct raft_position){.index = index, .term = term};
 }
 
-uint64_t log_term(const struct log *l, uint64_t index)
+uint64_t raft_log_term(const struct raft_log *l, uint64_t index)
 {
     if (index == l->start.index) {
         return l->start.term;
@@ -113,12 +113,12 @@ uint64_t log_term(const struct log *l, uint64_t index)
     return index < l->start.index || index > l->last ? 0 : terms_at(&l->terms, index);
 }
 
-static bool is_here(const struct log *l, uint64_t index)
+static bool is_here(const struct raft_log *l, uint64_t index)
 {
     return index < l->hollow_from || index >= l->hollow_to;
 }
 
-const struct raft_entry *log_slot(const struct log *l, uint64_t index, bool *here)
+const struct raft_entry *raft_log_slot(const struct raft_log *l, uint64_t index, bool *here)
 {
     if (index < l->first || index > l->last) {
         return NULL;
@@ -127,7 +127,7 @@ const struct raft_entry *log_slot(const struct log *l, uint64_t index, bool *her
     return slot(l, index);
 }
 
-bool log_fill(struct log *l, const struct raft_entry *e)
+bool raft_log_fill(struct raft_log *l, const struct raft_entry *e)
 {
     if (e->index != l->hollow_from || l->hollow_from == l->hollow_to) {
         return e->index < l->first || (e->index <= l->last && is_here(l, e->index)); /* overtaken: no harm */
@@ -144,7 +144,7 @@ bool log_fill(struct log *l, const struct raft_entry *e)
     return true;
 }
 
-void log_trim(struct log *l, uint64_t applied)
+void raft_log_trim(struct raft_log *l, uint64_t applied)
 {
     while (l->bytes > l->bytes_max && l->first <= applied && l->first <= l->durable) {
         pop(l);

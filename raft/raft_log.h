@@ -6,13 +6,13 @@
  *
  * Dropped first is what was applied, from the front. If what is not yet applied alone exceeds the bound, the newest
  * durable entries lose their data (apply comes to them last); what isn't durable keeps it. */
-#ifndef RAFT_LOG_H
-#define RAFT_LOG_H
+#ifndef RAFT_RAFT_LOG_H
+#define RAFT_RAFT_LOG_H
 
 #include "raft/terms.h"
 #include "raft/types.h"
 
-struct log {
+struct raft_log {
     struct raft_position start; /* the log begins after it; its term is known */
     struct terms terms;
     struct raft_entry *slots; /* of first..last; data of the hollow ones is NULL */
@@ -23,19 +23,19 @@ struct log {
     size_t bytes, bytes_max;
 };
 
-void log_init(struct log *l, struct raft_position start, size_t bytes_max);
-void log_free(struct log *l);
+void raft_log_init(struct raft_log *l, struct raft_position start, size_t bytes_max);
+void raft_log_free(struct raft_log *l);
 
-void log_append(struct log *l, const struct raft_entry *e); /* index last + 1; takes a reference */
-void log_truncate(struct log *l, uint64_t from);            /* drops from..last */
-void log_compact(struct log *l, uint64_t index);            /* the log begins after index */
+void raft_log_append(struct raft_log *l, const struct raft_entry *e); /* index last + 1; takes a reference */
+void raft_log_truncate(struct raft_log *l, uint64_t from);            /* drops from..last */
+void raft_log_compact(struct raft_log *l, uint64_t index);            /* the log begins after index */
 
-uint64_t log_term(const struct log *l, uint64_t index); /* 0: unknown */
+uint64_t raft_log_term(const struct raft_log *l, uint64_t index); /* 0: unknown */
 /* The entry's index, term and type; *here tells whether its data is. NULL below first or above last. */
-const struct raft_entry *log_slot(const struct log *l, uint64_t index, bool *here);
+const struct raft_entry *raft_log_slot(const struct raft_log *l, uint64_t index, bool *here);
 /* Puts data back. False if it isn't the entry that was dropped. */
-bool log_fill(struct log *l, const struct raft_entry *e);
+bool raft_log_fill(struct raft_log *l, const struct raft_entry *e);
 /* Keeps to bytes_max, as far as what isn't durable allows. */
-void log_trim(struct log *l, uint64_t applied);
+void raft_log_trim(struct raft_log *l, uint64_t applied);
 
 #endif
