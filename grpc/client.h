@@ -6,7 +6,7 @@
  * Failures are told as grpc-go tells them: a code and a text. What a client sees when nothing listens:
  *     14  connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"
  * and when the call's time runs out while connecting (calls wait for a connection unless fail_fast):
- *     4   latest balancer error: last connection error: connection error: desc = "transport: …"
+ *     4   latest balancer error: connection error: desc = "transport: …"
  * while an answer is awaited:
  *     4   context deadline exceeded
  *
@@ -40,6 +40,7 @@ struct client_options {
     uint64_t keepalive_time_ms;    /* PING after this idle time; 0 = never */
     uint64_t keepalive_timeout_ms; /* 0 = 6 s */
     size_t max_receive_bytes;      /* 0 = 2^31 - 1 */
+    uint32_t window_bytes;         /* receive window of a stream; 0 = 4 MiB */
     bool fail_fast;                /* a call fails with 14 when no endpoint can be reached, rather than wait */
 };
 

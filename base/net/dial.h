@@ -1,0 +1,29 @@
+/* One attempt to connect. The name is resolved at once (by the calling thread, which may block on a name server). */
+#ifndef BASE_NET_DIAL_H
+#define BASE_NET_DIAL_H
+
+#include "base/net/address.h"
+#include "base/net/loop.h"
+
+struct dial_poll;
+
+struct dial {
+    struct loop *loop;
+    struct dial_poll *poll; /* NULL when none is under way */
+    struct loop_timer timer;
+    int fd;
+    struct address address;
+    char where[160]; /* "tcp 127.0.0.1:2379", "unix /path" */
+    /* fd >= 0: connected, the owner's now. Otherwise failure is a text like Go's:
+     * "dial tcp 127.0.0.1:1: connect: connection refused". Comes in a later turn than dial_start. */
+    void (*on_done)(struct dial *dial, int fd, const char *failure);
+    void *owner;
+    int early_error; /* of what failed inside dial_start */
+    char early[256];
+};
+
+/* Zeroed, then on_done and owner set, before the first start. Only one attempt at a time. port -1: host is a path. */
+void dial_start(struct dial *dial, struct loop *loop, const char *host, int port, uint64_t timeout_ms);
+void dial_cancel(struct dial *dial); /* on_done does not come; no effect when none is under way */
+
+#endif
