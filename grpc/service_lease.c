@@ -82,7 +82,8 @@ static void answer_time_to_live(struct lease_call *lease)
         response.ttl = info.ttl_s;
         response.grantedttl = info.granted_ttl_s;
         if (request->keys) {
-            struct bytes *keys = lease_keys(kv_leases(core_kv(core)), request->id, &lease->call->arena, &response.n_keys);
+            struct bytes *keys =
+                lease_keys(kv_leases(core_kv(core)), request->id, &lease->call->arena, &response.n_keys);
             response.keys = arena_alloc(&lease->call->arena, (response.n_keys + 1) * sizeof *response.keys);
             for (size_t i = 0; i < response.n_keys; i++) {
                 response.keys[i] = (ProtobufCBinaryData){.len = keys[i].len, .data = (uint8_t *)keys[i].data};
@@ -248,8 +249,9 @@ static const struct call_route routes[] = {
      &etcdserverpb__lease_grant_response__descriptor, grant, NULL},
     {"/etcdserverpb.Lease/LeaseRevoke", CALL_UNARY, CALL_CONTROL, &etcdserverpb__lease_revoke_request__descriptor,
      &etcdserverpb__lease_revoke_response__descriptor, lease_revoke, NULL},
-    {"/etcdserverpb.Lease/LeaseKeepAlive", CALL_STREAM, CALL_CONTROL, &etcdserverpb__lease_keep_alive_request__descriptor,
-     &etcdserverpb__lease_keep_alive_response__descriptor, NULL, keepalive_open},
+    {"/etcdserverpb.Lease/LeaseKeepAlive", CALL_STREAM, CALL_CONTROL,
+     &etcdserverpb__lease_keep_alive_request__descriptor, &etcdserverpb__lease_keep_alive_response__descriptor, NULL,
+     keepalive_open},
     {"/etcdserverpb.Lease/LeaseTimeToLive", CALL_UNARY, CALL_CONTROL,
      &etcdserverpb__lease_time_to_live_request__descriptor, &etcdserverpb__lease_time_to_live_response__descriptor,
      time_to_live, NULL},

@@ -1,5 +1,5 @@
-/* etcdserverpb.Watch: one bidirectional stream, many watchers. Requests go to the hub (kv/watch.h); what the hub has for
- * the stream is pulled while flow control lets it. */
+/* etcdserverpb.Watch: one bidirectional stream, many watchers. Requests go to the hub (kv/watch.h); what the hub has
+ * for the stream is pulled while flow control lets it. */
 #include "grpc/services.h"
 
 #include "kv/watch.h"

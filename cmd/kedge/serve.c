@@ -4,6 +4,7 @@
 #include "cmd/kedge/member.h"
 #include "cmd/version.h"
 #include "base/net/listener.h"
+#include "grpc/gateway.h"
 #include "grpc/pages.h"
 #include "grpc/server.h"
 #include "grpc/services.h"
@@ -30,6 +31,7 @@ struct serving {
     struct server *server;
     struct services services;
     struct pages client_pages;
+    struct gateway gateway;
     struct http_port *ports; /* metrics and peer listeners */
     size_t port_count;
     struct loop_hook core_hook;
@@ -201,6 +203,12 @@ static void open_client_ports(struct serving *serving)
                                            .host_count = config->host_whitelist.count};
     struct server_options settings = server_settings(serving);
     serving->server = server_new(&serving->loop, &settings);
+    serving->gateway =
+        (struct gateway){.server = serving->server, .intercept = services_intercept, .owner = &serving->services};
+    if (config->enable_grpc_gateway) {
+        serving->client_pages.gateway = gateway_handle;
+        serving->client_pages.gateway_owner = &serving->gateway;
+    }
     serving->services = (struct services){.core = serving->member.core,
                                           .loop = &serving->loop,
                                           .max_txn_ops = (uint32_t)config->max_txn_ops,

@@ -1,0 +1,306 @@
+#include "grpc/gateway.h"
+
+#include "base/check.h"
+#include "base/pb.h"
+#include "grpc/json.h"
+#include "kv/rpc.pb-c.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct gateway_route {
+    const char *path, *method;
+    const ProtobufCMessageDescriptor *request; /* NULL: the service does not exist yet */
+    bool stream;
+};
+
+/* services.tsv, columns http_path, service, method. */
+/* clang-format off */
+static const struct gateway_route gateway_routes[] = {
+    {"/v3/kv/range", "/etcdserverpb.KV/Range", &etcdserverpb__range_request__descriptor, false},
+    {"/v3/kv/put", "/etcdserverpb.KV/Put", &etcdserverpb__put_request__descriptor, false},
+    {"/v3/kv/deleterange", "/etcdserverpb.KV/DeleteRange", &etcdserverpb__delete_range_request__descriptor, false},
+    {"/v3/kv/txn", "/etcdserverpb.KV/Txn", &etcdserverpb__txn_request__descriptor, false},
+    {"/v3/kv/compaction", "/etcdserverpb.KV/Compact", &etcdserverpb__compaction_request__descriptor, false},
+    {"/v3/watch", "/etcdserverpb.Watch/Watch", &etcdserverpb__watch_request__descriptor, true},
+    {"/v3/lease/grant", "/etcdserverpb.Lease/LeaseGrant", &etcdserverpb__lease_grant_request__descriptor, false},
+    {"/v3/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor, false},
+    {"/v3/kv/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor, false},
+    {"/v3/lease/keepalive", "/etcdserverpb.Lease/LeaseKeepAlive", &etcdserverpb__lease_keep_alive_request__descriptor, true},
+    {"/v3/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor, false},
+    {"/v3/kv/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor, false},
+    {"/v3/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor, false},
+    {"/v3/kv/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor, false},
+    {"/v3/cluster/member/add", "/etcdserverpb.Cluster/MemberAdd", &etcdserverpb__member_add_request__descriptor, false},
+    {"/v3/cluster/member/remove", "/etcdserverpb.Cluster/MemberRemove", &etcdserverpb__member_remove_request__descriptor, false},
+    {"/v3/cluster/member/update", "/etcdserverpb.Cluster/MemberUpdate", &etcdserverpb__member_update_request__descriptor, false},
+    {"/v3/cluster/member/list", "/etcdserverpb.Cluster/MemberList", &etcdserverpb__member_list_request__descriptor, false},
+    {"/v3/cluster/member/promote", "/etcdserverpb.Cluster/MemberPromote", &etcdserverpb__member_promote_request__descriptor, false},
+    {"/v3/maintenance/alarm", "/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, false},
+    {"/v3/maintenance/status", "/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor, false},
+    {"/v3/maintenance/defragment", "/etcdserverpb.Maintenance/Defragment", &etcdserverpb__defragment_request__descriptor, false},
+    {"/v3/maintenance/hash", "/etcdserverpb.Maintenance/Hash", &etcdserverpb__hash_request__descriptor, false},
+    {"/v3/maintenance/hashkv", "/etcdserverpb.Maintenance/HashKV", &etcdserverpb__hash_kvrequest__descriptor, false},
+    {"/v3/maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot", &etcdserverpb__snapshot_request__descriptor, true},
+    {"/v3/maintenance/transfer-leadership", "/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor, false},
+    {"/v3/maintenance/downgrade", "/etcdserverpb.Maintenance/Downgrade", &etcdserverpb__downgrade_request__descriptor, false},
+    {"/v3/auth/enable", "/etcdserverpb.Auth/AuthEnable", &etcdserverpb__auth_enable_request__descriptor, false},
+    {"/v3/auth/disable", "/etcdserverpb.Auth/AuthDisable", &etcdserverpb__auth_disable_request__descriptor, false},
+    {"/v3/auth/status", "/etcdserverpb.Auth/AuthStatus", &etcdserverpb__auth_status_request__descriptor, false},
+    {"/v3/auth/authenticate", "/etcdserverpb.Auth/Authenticate", &etcdserverpb__authenticate_request__descriptor, false},
+    {"/v3/auth/user/add", "/etcdserverpb.Auth/UserAdd", &etcdserverpb__auth_user_add_request__descriptor, false},
+    {"/v3/auth/user/get", "/etcdserverpb.Auth/UserGet", &etcdserverpb__auth_user_get_request__descriptor, false},
+    {"/v3/auth/user/list", "/etcdserverpb.Auth/UserList", &etcdserverpb__auth_user_list_request__descriptor, false},
+    {"/v3/auth/user/delete", "/etcdserverpb.Auth/UserDelete", &etcdserverpb__auth_user_delete_request__descriptor, false},
+    {"/v3/auth/user/changepw", "/etcdserverpb.Auth/UserChangePassword", &etcdserverpb__auth_user_change_password_request__descriptor, false},
+    {"/v3/auth/user/grant", "/etcdserverpb.Auth/UserGrantRole", &etcdserverpb__auth_user_grant_role_request__descriptor, false},
+    {"/v3/auth/user/revoke", "/etcdserverpb.Auth/UserRevokeRole", &etcdserverpb__auth_user_revoke_role_request__descriptor, false},
+    {"/v3/auth/role/add", "/etcdserverpb.Auth/RoleAdd", &etcdserverpb__auth_role_add_request__descriptor, false},
+    {"/v3/auth/role/get", "/etcdserverpb.Auth/RoleGet", &etcdserverpb__auth_role_get_request__descriptor, false},
+    {"/v3/auth/role/list", "/etcdserverpb.Auth/RoleList", &etcdserverpb__auth_role_list_request__descriptor, false},
+    {"/v3/auth/role/delete", "/etcdserverpb.Auth/RoleDelete", &etcdserverpb__auth_role_delete_request__descriptor, false},
+    {"/v3/auth/role/grant", "/etcdserverpb.Auth/RoleGrantPermission", &etcdserverpb__auth_role_grant_permission_request__descriptor, false},
+    {"/v3/auth/role/revoke", "/etcdserverpb.Auth/RoleRevokePermission", &etcdserverpb__auth_role_revoke_permission_request__descriptor, false},
+    {"/v3/election/campaign", "/v3electionpb.Election/Campaign", NULL, false},
+    {"/v3/election/proclaim", "/v3electionpb.Election/Proclaim", NULL, false},
+    {"/v3/election/leader", "/v3electionpb.Election/Leader", NULL, false},
+    {"/v3/election/observe", "/v3electionpb.Election/Observe", NULL, true},
+    {"/v3/election/resign", "/v3electionpb.Election/Resign", NULL, false},
+    {"/v3/lock/lock", "/v3lockpb.Lock/Lock", NULL, false},
+    {"/v3/lock/unlock", "/v3lockpb.Lock/Unlock", NULL, false},
+};
+/* clang-format on */
+
+/* A call whose other side is an HTTP/1 request. */
+struct gateway_call {
+    struct call call; /* first */
+    struct http1_request *request;
+    bool ended;
+};
+
+int gateway_status(enum grpc_code code)
+{
+    switch (code) {
+    case GRPC_OK:
+        return 200;
+    case GRPC_INVALID_ARGUMENT:
+    case GRPC_FAILED_PRECONDITION:
+    case GRPC_OUT_OF_RANGE:
+        return 400;
+    case GRPC_UNAUTHENTICATED:
+        return 401;
+    case GRPC_PERMISSION_DENIED:
+        return 403;
+    case GRPC_NOT_FOUND:
+        return 404;
+    case GRPC_ALREADY_EXISTS:
+    case GRPC_ABORTED:
+        return 409;
+    case GRPC_RESOURCE_EXHAUSTED:
+        return 429;
+    case GRPC_CANCELLED:
+        return 499;
+    case GRPC_UNIMPLEMENTED:
+        return 501;
+    case GRPC_UNAVAILABLE:
+        return 503;
+    case GRPC_DEADLINE_EXCEEDED:
+        return 504;
+    case GRPC_UNKNOWN:
+    case GRPC_INTERNAL:
+    case GRPC_DATA_LOSS:
+        return 500;
+    }
+    return 500;
+}
+
+static void respond_error(struct http1_request *request, int status, enum grpc_code code, const char *text)
+{
+    struct buffer out = {0};
+    buffer_printf(&out, "{\"code\":%d,\"message\":", (int)code);
+    json_print_string(bytes_str(text), &out);
+    buffer_printf(&out, "}");
+    http1_respond(request, status, "application/json", buffer_bytes(&out));
+    buffer_free(&out);
+}
+
+/* --- the call's transport --- */
+
+static struct gateway_call *end(struct call *call)
+{
+    struct gateway_call *gateway = container_of(call, struct gateway_call, call);
+    CHECK(!gateway->ended);
+    gateway->ended = true;
+    gateway->request->on_abort = NULL;
+    return gateway;
+}
+
+/* Frees the call; the request lives on in HTTP/1's hands. */
+static void done(struct gateway_call *gateway)
+{
+    arena_free(&gateway->call.message_arena);
+    arena_free(&gateway->call.arena);
+    free(gateway);
+}
+
+static void respond(struct gateway_call *gateway, const ProtobufCMessage *message)
+{
+    struct buffer out = {0};
+    json_print_message(message, &out);
+    http1_set(gateway->request, "Grpc-Metadata-Content-Type", "application/grpc");
+    http1_respond(gateway->request, 200, "application/json", buffer_bytes(&out));
+    buffer_free(&out);
+    done(gateway);
+}
+
+static void reply(struct call *call, const ProtobufCMessage *message)
+{
+    respond(end(call), message);
+}
+
+static void reply_encoded(struct call *call, struct bytes encoded, bool copied)
+{
+    (void)copied;
+    const ProtobufCMessage *message = pb_unpack(call->route->response, encoded, &call->message_arena, NULL);
+    CHECK(message != NULL, "an answer of %s cannot be read", call->route->path);
+    respond(end(call), message);
+}
+
+/* JSON cannot begin before the whole answer is known to be readable: it is gathered first. */
+static void reply_stream(struct call *call, uint64_t length, struct call_source *source)
+{
+    struct buffer whole = {0};
+    uint8_t *to = buffer_reserve(&whole, length);
+    while (whole.len < length) {
+        ssize_t n = source->read(source, to + whole.len, length - whole.len < 16384 ? length - whole.len : 16384);
+        CHECK(n > 0, "a row of the store is damaged");
+        whole.len += (size_t)n;
+    }
+    source->end(source);
+    reply_encoded(call, buffer_bytes(&whole), true);
+    buffer_free(&whole);
+}
+
+static void finish(struct call *call, enum grpc_code code, const char *text)
+{
+    struct gateway_call *gateway = end(call);
+    respond_error(gateway->request, gateway_status(code), code, text);
+    done(gateway);
+}
+
+/* Only Authorization and Grpc-Metadata-* pass (grpc.md). */
+static struct bytes metadata(const struct call *call, const char *name)
+{
+    const struct gateway_call *gateway = container_of(call, const struct gateway_call, call);
+    if (strcmp(name, "authorization") == 0) {
+        return http1_header(gateway->request, name);
+    }
+    char header[128];
+    snprintf(header, sizeof header, "grpc-metadata-%s", name);
+    return http1_header(gateway->request, header);
+}
+
+static void unexpected_source(struct call *call)
+{
+    CHECK(false, "%s answers in pieces", call->route->path);
+}
+
+static const struct call_ops gateway_ops = {
+    .metadata = metadata,
+    .reply = reply,
+    .reply_encoded = reply_encoded,
+    .reply_stream = reply_stream,
+    .source_ready = unexpected_source,
+    .finish = finish,
+};
+
+static void aborted(struct http1_request *request)
+{
+    struct gateway_call *gateway = request->state;
+    gateway->ended = true;
+    if (gateway->call.handler != NULL && gateway->call.handler->on_cancel != NULL) {
+        gateway->call.handler->on_cancel(&gateway->call, ERR_CONTEXT_CANCELED);
+    }
+    done(gateway);
+}
+
+/* --- from request to call --- */
+
+static const struct gateway_route *find(struct bytes path)
+{
+    for (size_t i = 0; i < sizeof gateway_routes / sizeof gateway_routes[0]; i++) {
+        if (bytes_equal(bytes_str(gateway_routes[i].path), path)) {
+            return &gateway_routes[i];
+        }
+    }
+    return NULL;
+}
+
+static void start(struct gateway *gateway, struct http1_request *request, const struct call_route *route, void *service,
+                  struct bytes encoded)
+{
+    struct gateway_call *owner = mem_zalloc(sizeof *owner);
+    struct call *call = &owner->call;
+    owner->request = request;
+    call->ops = &gateway_ops;
+    call->route = route;
+    call->service = service;
+    call->peer = request->peer;
+    call->deadline_ms = CALL_NO_DEADLINE;
+    call->lane = route->lane;
+    call->request_bytes = encoded.len;
+    list_init(&call->node);
+    request->state = owner;
+    request->on_abort = aborted;
+    const ProtobufCMessage *message = pb_unpack(route->request, encoded, &call->arena, NULL);
+    int error = message == NULL ? ERR_INVALID : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call) : 0;
+    if (error != 0) {
+        call_fail(call, error);
+        return;
+    }
+    route->unary(service, call, message);
+}
+
+static void call_route(struct gateway *gateway, struct http1_request *request, const struct gateway_route *found)
+{
+    struct buffer encoded = {0};
+    const char *reason = NULL;
+    void *service = NULL;
+    const struct call_route *route = server_find(gateway->server, bytes_str(found->method), &service);
+    if (json_parse_message(found->request, request->body, &encoded, &reason) != 0) {
+        respond_error(request, 400, GRPC_INVALID_ARGUMENT, reason);
+    } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
+        respond_error(request, 501, GRPC_UNIMPLEMENTED,
+                      arena_printf(&request->arena, "%s is not supported by kedge%s yet", found->method + 1,
+                                   route != NULL ? "'s gateway" : ""));
+    } else {
+        start(gateway, request, route, service, buffer_bytes(&encoded));
+    }
+    buffer_free(&encoded);
+}
+
+static bool has_prefix(struct bytes path, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return path.len >= n && memcmp(path.data, prefix, n) == 0;
+}
+
+bool gateway_handle(void *owner, struct http1_request *request)
+{
+    struct gateway *gateway = owner;
+    struct bytes path = request->path;
+    if (has_prefix(path, "/v3beta/")) {
+        const char *text = arena_printf(&request->arena, "/v3/%.*s", (int)(path.len - 8), (const char *)path.data + 8);
+        path = bytes_str(text);
+    } else if (!has_prefix(path, "/v3/")) {
+        return false;
+    }
+    const struct gateway_route *found = find(path);
+    if (found == NULL) {
+        respond_error(request, 404, GRPC_NOT_FOUND, "Not Found");
+    } else if (!http1_method_is(request, "POST")) {
+        respond_error(request, 501, GRPC_UNIMPLEMENTED, "Method Not Allowed");
+    } else {
+        call_route(gateway, request, found);
+    }
+    return true;
+}

@@ -1,0 +1,22 @@
+/* The JSON gateway: POST /v3/… as calls of the same services (grpc.md "JSON gateway"). Unary methods; those with streams
+ * are refused by name for now. */
+#ifndef GRPC_GATEWAY_H
+#define GRPC_GATEWAY_H
+
+#include "base/net/http1.h"
+#include "grpc/server.h"
+
+struct gateway {
+    struct server *server; /* whose routes are called */
+    /* As server_options.intercept. */
+    int (*intercept)(void *owner, struct call *call);
+    void *owner;
+};
+
+/* For struct pages: false if the path is not below /v3/ or /v3beta/. */
+bool gateway_handle(void *gateway, struct http1_request *request);
+
+/* The HTTP status that stands for a gRPC code. */
+int gateway_status(enum grpc_code code);
+
+#endif

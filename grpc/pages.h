@@ -1,0 +1,26 @@
+/* The plain HTTP pages beside gRPC: /health, /livez, /readyz, /version (http.tsv), CORS, and the whitelist of hosts.
+ * For the client port, the metrics port and the peer port. */
+#ifndef GRPC_PAGES_H
+#define GRPC_PAGES_H
+
+#include "base/net/http1.h"
+#include "core/core.h"
+
+enum pages_port { PAGES_CLIENT, PAGES_METRICS, PAGES_PEER };
+
+struct pages {
+    struct core *core;
+    enum pages_port port;
+    const char *const *cors; /* allowed origins; "*" = all. Client port */
+    size_t cors_count;
+    const char *const *hosts; /* allowed hosts; "*" or none = all. Client port */
+    size_t host_count;
+    /* The JSON gateway: true if it took the request. NULL = there is none. */
+    bool (*gateway)(void *owner, struct http1_request *request);
+    void *gateway_owner;
+};
+
+/* For http1_options.handle; owner is a struct pages. */
+void pages_handle(void *pages, struct http1_request *request);
+
+#endif
