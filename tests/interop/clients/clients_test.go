@@ -1,0 +1,155 @@
+// Package clients runs ordinary clients (the Go client and the official
+// etcdctl) through the same scenario on two servers, the one under test and
+// etcd, and compares what they were told, line by line.
+package clients
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kedge/tests/interop/member"
+)
+
+var (
+	serverFlag    = flag.String("server", "build/kedge", "command of the server under test; a relative path is taken from the project's root")
+	referenceFlag = flag.String("reference", "build/interop/bin/etcd", "command of the reference")
+	etcdctlFlag   = flag.String("etcdctl", "build/interop/bin/etcdctl", "the official etcdctl")
+)
+
+// scenarioLimit bounds one scenario on one server.
+const scenarioLimit = 90 * time.Second
+
+// program makes the first word of a command absolute and checks that it exists.
+func program(t *testing.T, command string) string {
+	t.Helper()
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		t.Fatal("empty command")
+	}
+	if !filepath.IsAbs(words[0]) {
+		root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+		if err != nil {
+			t.Fatal(err)
+		}
+		words[0] = filepath.Join(root, words[0])
+	}
+	if _, err := os.Stat(words[0]); err != nil {
+		t.Fatalf("%v: build it first (../build.sh builds etcd's programs)", err)
+	}
+	return strings.Join(words, " ")
+}
+
+// transcript collects what a client was told.
+type transcript struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (s *transcript) add(format string, arguments ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(&s.out, format+"\n", arguments...)
+}
+
+// masks hide what two correct servers may answer differently.
+var masks = []struct {
+	pattern     *regexp.Regexp
+	replacement string
+	reason      string
+}{
+	{regexp.MustCompile(`127\.0\.0\.1:\d{5}\b`), "ENDPOINT", "each server has its own port"},
+	{regexp.MustCompile(`etcd-endpoints://0x[0-9a-f]+/`), "etcd-endpoints://POINTER/", "an address in etcdctl's memory"},
+	{regexp.MustCompile(`lease [0-9a-f]{16} granted`), "lease ID granted", "made by the server"},
+	{regexp.MustCompile(`"ID":\d{18,19},"TTL"`), `"ID":ID,"TTL"`, "made by the server"},
+	{regexp.MustCompile(`("raft_term":|"RaftTerm" : |"raftTerm":|"term":)\d+`), "${1}TERM", "elections"},
+	{regexp.MustCompile(`("raftIndex":|"RaftIndex" : |"raftAppliedIndex":|"RaftAppliedIndex" : )\d+`), "${1}INDEX", "the servers' own entries"},
+	{regexp.MustCompile(`("dbSize":|"DBSize" : |"DbSize" : |"dbSizeInUse":|"DBSizeInUse" : |"DbSizeInUse" : )\d+`), "${1}SIZE", "two storage engines"},
+	{regexp.MustCompile(`took [0-9.]+[µnm]?s|"[Tt]ook" : "[^"]*"|"took":"[^"]*"|took="[^"]*"`), "took TIME", "time"},
+	{regexp.MustCompile(`[0-9.]+(ms|µs|ns)\b`), "TIME", "time"},
+	{regexp.MustCompile(`remaining\((\d+)s\)|("TTL" : |"ttl":)9\d{2}\b`), "remaining", "what is left of a lease"},
+	{regexp.MustCompile(`\d{4}[/-]\d\d[/-]\d\d[T ][0-9:.]+Z?`), "DATE", "time"},
+}
+
+func masked(text string) []string {
+	for _, m := range masks {
+		text = m.pattern.ReplaceAllString(text, m.replacement)
+	}
+	return strings.Split(strings.TrimRight(text, "\n"), "\n")
+}
+
+// onBoth runs a scenario on both servers at the same time and compares.
+func onBoth(t *testing.T, scenario func(ctx context.Context, m *member.Member, told *transcript) error) {
+	t.Helper()
+	folder := t.TempDir()
+	commands := [2]string{program(t, *serverFlag), program(t, *referenceFlag)}
+	var told [2]transcript
+	var failed [2]error
+	var group sync.WaitGroup
+	for i := range commands {
+		group.Go(func() {
+			m, err := member.New(folder, string("ab"[i]), commands[i])
+			if err != nil {
+				failed[i] = err
+				return
+			}
+			defer m.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
+			defer cancel()
+			if failed[i] = scenario(ctx, m, &told[i]); failed[i] != nil {
+				if state := m.Gone(); state != "" {
+					failed[i] = fmt.Errorf("%w; the server ended: %s\n%s", failed[i], state, m.LastWords())
+				}
+			}
+		})
+	}
+	group.Wait()
+	for i, err := range failed {
+		if err != nil {
+			t.Errorf("%s: %v\nso far:\n%s", commands[i], err, lastLines(told[i].out.String(), 15))
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	a, b := masked(told[0].out.String()), masked(told[1].out.String())
+	differing := 0
+	step := ""
+	for n := range max(len(a), len(b)) {
+		x, y := "(nothing)", "(nothing)"
+		if n < len(a) {
+			x = a[n]
+		}
+		if n < len(b) {
+			y = b[n]
+		}
+		if strings.HasPrefix(y, "> ") {
+			step = y
+		}
+		if x != y {
+			if differing++; differing <= 10 {
+				t.Errorf("line %d, after %q:\n  %s: %s\n  reference: %s", n+1, step, commands[0], x, y)
+			}
+			if strings.HasPrefix(x, "> ") != strings.HasPrefix(y, "> ") {
+				break // out of step: nothing after it is comparable
+			}
+		}
+	}
+	t.Logf("%d lines compared, %d differ", len(b), differing)
+	if testing.Verbose() {
+		t.Logf("transcript of the reference:\n%s", strings.Join(b, "\n"))
+	}
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
