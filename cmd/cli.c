@@ -442,9 +442,8 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
         call->arg_count = argc;
         return command->run(call);
     }
-    if (command != NULL && command->etcd != NULL) {
-        return cli_fail(CLI_BAD_FEATURE, "%s %s: not supported by kedge yet; until then use %s", call->program->name,
-                        command->path, command->etcd);
+    if (command != NULL && command->later) {
+        return cli_fail(CLI_BAD_FEATURE, "%s %s: not supported by kedge yet", call->program->name, command->path);
     }
     if (!cli_parse(call, command, argc, argv, &error)) {
         cli_fail(CLI_ERROR, "%s", error);

@@ -44,8 +44,8 @@ struct cli_command {
     const struct cli_flag *flags; /* or NULL */
     bool pass_flags;              /* the flags also belong to the commands below */
     bool hidden;
-    cli_run *run;     /* NULL: a group of commands, or not there yet */
-    const char *etcd; /* what takes its place until it is there, for the message; NULL for groups and what works */
+    bool later;   /* known from etcd, refused by its name so far */
+    cli_run *run; /* NULL: a group of commands, or not there yet */
 };
 
 struct cli_program {

@@ -103,7 +103,7 @@ static bool has_children(const struct cli_program *program, const struct cli_com
 static void print_child(struct buffer *out, const struct cli_command *child)
 {
     buffer_printf(out, "  %-12s%s%s\n", cli_name(child), child->brief,
-                  child->etcd != NULL ? " (not supported by kedge yet)" : "");
+                  child->later ? " (not supported by kedge yet)" : "");
 }
 
 static void print_children(const struct cli_program *program, const struct cli_command *command, struct buffer *out)
@@ -245,7 +245,7 @@ void cli_print_markdown(const struct cli_program *program, struct buffer *out)
     }
     buffer_printf(out, "\n## Not supported yet\n\n");
     for (size_t i = 0; i < program->command_count; i++) {
-        if (program->commands[i].etcd != NULL) {
+        if (program->commands[i].later) {
             buffer_printf(out, "- `%s`\n", program->commands[i].path);
         }
     }

@@ -141,11 +141,11 @@ static const char watch_about[] =
     "ETCD_WATCH_EVENT_TYPE, ETCD_WATCH_KEY and ETCD_WATCH_VALUE in its environment. Instead of arguments key and end of\n"
     "the range may stand in ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END.";
 
-#define VERB(path, args, brief, about, flags, run) {path, NULL, args, brief, about, flags, false, false, run, NULL}
-#define TOP(path, group, args, brief, about, flags, run) {path, group, args, brief, about, flags, false, false, run, NULL}
-#define GROUP(path, group, brief) {path, group, "", brief, NULL, NULL, false, false, NULL, NULL}
-#define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, NULL, "etcdctl"}
-#define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, run, NULL}
+#define VERB(path, args, brief, about, flags, run) {path, NULL, args, brief, about, flags, false, false, false, run}
+#define TOP(path, group, args, brief, about, flags, run) {path, group, args, brief, about, flags, false, false, false, run}
+#define GROUP(path, group, brief) {path, group, "", brief, NULL, NULL, false, false, false, NULL}
+#define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, true, NULL}
+#define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, false, run}
 
 static const struct cli_command commands[] = {
     TOP("get", KV, "<key> [range_end]", "Print a key or a range of keys", NULL, get_flags, verb_get),
@@ -164,7 +164,7 @@ static const struct cli_command commands[] = {
     VERB("lease keep-alive", "<leaseID>", "Renew a lease until it is gone", NULL, keep_alive_flags,
          verb_lease_keep_alive),
 
-    {"endpoint", MAINTENANCE, "", "Single servers", NULL, endpoint_flags, true, false, NULL, NULL},
+    {"endpoint", MAINTENANCE, "", "Single servers", NULL, endpoint_flags, true, false, false, NULL},
     VERB("endpoint health", "", "Check that each server answers through the quorum", NULL, NULL, verb_endpoint_health),
     VERB("endpoint status", "", "Print version, size, leader and log position of each server", NULL, NULL,
          verb_endpoint_status),

@@ -1,0 +1,61 @@
+#include "cmd/kedgeutl/commands.h"
+#include "cmd/version.h"
+
+#define UTILITY "Commands"
+
+/* clang-format off */
+static const struct cli_flag globals[] = {
+    {"write-out", 'w', CLI_STRING, "simple", "fields|json|protobuf|simple|table", false, "output format"},
+    {"timeout", 0, CLI_DURATION, "10s", NULL, false, "how long to wait for a data folder that is in use"},
+    {0},
+};
+
+static const char check_about[] =
+    "Walks all pages of the store and trusts nothing in them: each page used once or free, keys in order, rows and pages\n"
+    "counted, each row's checksum. The member must not run. The place of the first damage is told as an offset in the\n"
+    "file.";
+/* clang-format on */
+
+static int run_version(struct cli_call *call)
+{
+    (void)call;
+    version_print_tool("kedgeutl");
+    return CLI_OK;
+}
+
+#define VERB(path, args, brief, about, run)                                                                            \
+    {                                                                                                                  \
+        path, UTILITY, args, brief, about, NULL, false, false, run, NULL                                               \
+    }
+#define MISSING(path, group, args, brief)                                                                              \
+    {                                                                                                                  \
+        path, group, args, brief, NULL, NULL, false, false, NULL, "etcdutl"                                            \
+    }
+#define HIDDEN(path, run)                                                                                              \
+    {                                                                                                                  \
+        path, NULL, "", "", NULL, NULL, false, true, run, NULL                                                         \
+    }
+
+static const struct cli_command commands[] = {
+    VERB("check", "<data-dir>", "Look for damage in a member's store", check_about, commands_check),
+    MISSING("defrag", UTILITY, "", "Give free space back to the file system"),
+    MISSING("hashkv", UTILITY, "<filename>", "Print the hash of a backup's history"),
+    MISSING("migrate", UTILITY, "", "Change a data folder's version"),
+    {"snapshot", UTILITY, "", "Backups", NULL, NULL, false, false, false, NULL},
+    MISSING("snapshot restore", NULL, "<filename>", "Make a data folder of a backup"),
+    MISSING("snapshot status", NULL, "<filename>", "Print what a backup holds"),
+    VERB("completion", "bash", "Print a script that completes command lines", NULL, cli_run_completion),
+    VERB("help", "[command]", "Say what a command does", NULL, cli_run_help),
+    VERB("version", "", "Print the version", NULL, run_version),
+    HIDDEN("__complete", cli_run_complete),
+    HIDDEN("__completeNoDesc", cli_run_complete),
+    HIDDEN("__markdown", cli_run_markdown),
+};
+
+const struct cli_program kedgeutl = {
+    .name = "kedgeutl",
+    .brief = "Works on the files of kedge.",
+    .globals = globals,
+    .commands = commands,
+    .command_count = sizeof commands / sizeof commands[0],
+};

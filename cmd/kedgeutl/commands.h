@@ -1,0 +1,12 @@
+/* The commands and flags of kedgeutl: those of etcdutl 3.7.1 (facts: etcdutl.tsv), and "check". */
+#ifndef CMD_KEDGEUTL_COMMANDS_H
+#define CMD_KEDGEUTL_COMMANDS_H
+
+#include "cmd/cli.h"
+
+extern const struct cli_program kedgeutl;
+
+/* check DATA-DIR: walks the store's pages. Exit status 0 = whole; 1 = damaged, or not a store; 2 = in use. */
+int commands_check(struct cli_call *call);
+
+#endif
