@@ -23,18 +23,11 @@ static int run_version(struct cli_call *call)
     return CLI_OK;
 }
 
-#define VERB(path, args, brief, about, run)                                                                            \
-    {                                                                                                                  \
-        path, UTILITY, args, brief, about, NULL, false, false, run, NULL                                               \
-    }
-#define MISSING(path, group, args, brief)                                                                              \
-    {                                                                                                                  \
-        path, group, args, brief, NULL, NULL, false, false, NULL, "etcdutl"                                            \
-    }
-#define HIDDEN(path, run)                                                                                              \
-    {                                                                                                                  \
-        path, NULL, "", "", NULL, NULL, false, true, run, NULL                                                         \
-    }
+/* clang-format off */
+#define VERB(path, args, brief, about, run) {path, UTILITY, args, brief, about, NULL, false, false, false, run}
+#define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, true, NULL}
+#define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, false, run}
+/* clang-format on */
 
 static const struct cli_command commands[] = {
     VERB("check", "<data-dir>", "Look for damage in a member's store", check_about, commands_check),
