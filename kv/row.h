@@ -30,7 +30,7 @@ int row_revision_get(struct bytes in, struct revision *revision, bool *tombstone
 /* Immutable once made; the reference count is atomic (the store thread and watchers hold rows too). */
 struct row {
     atomic_uint refs;
-    uint32_t len; /* of data */
+    uint32_t len;                 /* of data */
     uint32_t key_offset, key_len; /* the user's key inside data */
     struct revision revision;
     uint8_t revision_len; /* 17, or 18 = tombstone */
@@ -62,10 +62,12 @@ struct row_fields {
 /* Length of the KeyValue that row_encode writes. */
 size_t row_size(const struct row_fields *fields);
 size_t row_encode(uint8_t *out, const struct row_fields *fields);
-/* Reads a KeyValue: 0 or ERR_CORRUPT_DATA. Accepts what any encoder of protobuf may write; unknown fields are skipped. */
+/* Reads a KeyValue: 0 or ERR_CORRUPT_DATA. Accepts what any encoder of protobuf may write; unknown fields are skipped.
+ */
 int row_decode(struct bytes in, struct row_fields *fields);
 
-/* A new row with one reference. mod_revision must equal revision.main for a put; for a tombstone only the key counts. */
+/* A new row with one reference. mod_revision must equal revision.main for a put; for a tombstone only the key counts.
+ */
 struct row *row_new(struct revision revision, bool tombstone, const struct row_fields *fields);
 struct row *row_ref(struct row *row);
 void row_unref(struct row *row); /* NULL is allowed */

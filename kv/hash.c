@@ -1,0 +1,410 @@
+/* Hash and HashKV (bbolt.md "Hash RPC", "HashKV at revision R"), over a view, in slices, on any thread. Nothing but the
+ * view is read: it holds the compact revision and the position that belong to its rows.
+ *
+ * HashKV needs to know of each old row whether it is the newest of its key up to R. A first pass notes the newest
+ * revision of each key (as a 128-bit hash of the key, 32 bytes a key, gone with the job), a second one hashes. */
+#include "base/crc32c.h"
+#include "kv/store.h"
+
+#include <stdlib.h>
+
+enum pass { PASS_BEGIN, PASS_NOTE, PASS_HASH, PASS_TABLES, PASS_DONE };
+
+struct note {
+    uint64_t hash[2];
+    int64_t main; /* -1 = free slot */
+    uint32_t sub;
+    bool live;
+};
+
+struct kv_hash {
+    enum kv_hash_kind kind;
+    struct backend_read *view;
+    enum pass pass;
+    size_t budget;
+    int error;
+    struct kv_hash_result result;
+    int64_t revision; /* R */
+    int64_t compact;  /* C */
+    bool revision_given;
+    struct buffer cursor; /* the first row of the table that was not looked at */
+    bool stopped;         /* the last scan stopped for the budget */
+    unsigned table;       /* KV_HASH_ALL: position in hashed_tables */
+
+    struct note *notes;
+    size_t mask, count, kept;
+};
+
+struct kv_hash *kv_hash_new(enum kv_hash_kind kind, int64_t revision, int64_t prev_compact, struct backend_read *view)
+{
+    struct kv_hash *hash = mem_zalloc(sizeof *hash);
+    hash->kind = kind;
+    hash->view = view;
+    hash->revision = revision;
+    hash->compact = prev_compact;
+    return hash;
+}
+
+void kv_hash_free(struct kv_hash *hash)
+{
+    buffer_free(&hash->cursor);
+    free(hash->notes);
+    free(hash);
+}
+
+struct kv_hash_result kv_hash_result(const struct kv_hash *hash)
+{
+    return hash->result;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- notes ---
+ */
+
+static void hash_key(struct bytes key, uint64_t out[2])
+{
+    uint64_t a = 0x243f6a8885a308d3ULL ^ key.len, b = 0x13198a2e03707344ULL;
+    for (size_t i = 0; i < key.len; i += 8) {
+        uint8_t word[8] = {0};
+        memcpy(word, key.data + i, key.len - i < 8 ? key.len - i : 8);
+        uint64_t w = get_le64(word);
+        a = (a ^ w) * 0x9fb21c651e98df25ULL;
+        a ^= a >> 35;
+        b = (b + w) * 0xd6e8feb86659fd93ULL;
+        b ^= (b >> 32) ^ a;
+    }
+    out[0] = (a ^ b >> 29) * 0xbf58476d1ce4e5b9ULL;
+    out[1] = (b ^ a >> 31) * 0x94d049bb133111ebULL;
+}
+
+static struct note *note_slot(const struct kv_hash *hash, const uint64_t key[2])
+{
+    size_t at = key[0] & hash->mask;
+    while (hash->notes[at].main >= 0 && (hash->notes[at].hash[0] != key[0] || hash->notes[at].hash[1] != key[1])) {
+        at = (at + 1) & hash->mask;
+    }
+    return &hash->notes[at];
+}
+
+static void notes_resize(struct kv_hash *hash, size_t mask)
+{
+    struct note *old = hash->notes;
+    size_t old_count = old == NULL ? 0 : hash->mask + 1;
+    hash->notes = mem_alloc((mask + 1) * sizeof hash->notes[0]);
+    hash->mask = mask;
+    for (size_t i = 0; i <= mask; i++) {
+        hash->notes[i].main = -1;
+    }
+    for (size_t i = 0; i < old_count; i++) {
+        if (old[i].main >= 0) {
+            *note_slot(hash, old[i].hash) = old[i];
+        }
+    }
+    free(old);
+}
+
+static void note_row(struct kv_hash *hash, struct bytes key, struct revision revision, bool tombstone)
+{
+    struct note fresh = {.main = revision.main, .sub = (uint32_t)revision.sub, .live = !tombstone};
+    hash_key(key, fresh.hash);
+    if (hash->notes == NULL || hash->count * 4 > hash->mask * 3) {
+        notes_resize(hash, hash->notes == NULL ? 4095 : hash->mask * 2 + 1);
+    }
+    struct note *note = note_slot(hash, fresh.hash);
+    bool was_kept = note->main >= 0 && note->live;
+    hash->count += note->main < 0;
+    hash->kept += (size_t)fresh.live - (size_t)was_kept;
+    *note = fresh;
+}
+
+/* Is this row the newest of its key up to R, and no tombstone? */
+static bool row_kept(const struct kv_hash *hash, struct bytes key, struct revision revision)
+{
+    uint64_t h[2];
+    hash_key(key, h);
+    const struct note *note = note_slot(hash, h);
+    return note->main == revision.main && note->sub == (uint64_t)revision.sub && note->live;
+}
+
+/* ------------------------------------------------------------------------------------------------------ scanning ---
+ */
+
+static void feed(struct kv_hash *hash, struct bytes b)
+{
+    hash->result.hash = crc32c(hash->result.hash, b.data, b.len);
+}
+
+/* True = this row is for the next step: the scan stops here. */
+static bool used_up(struct kv_hash *hash, struct bytes key)
+{
+    if (hash->budget > 0) {
+        hash->budget--;
+        return false;
+    }
+    hash->cursor.len = 0;
+    buffer_append(&hash->cursor, key.data, key.len);
+    hash->stopped = true;
+    return true;
+}
+
+/* KV_DONE when the table's end, or the visitor's, was reached. */
+static int scan(struct kv_hash *hash, enum backend_table table,
+                bool (*visit)(void *arg, struct bytes key, struct bytes value))
+{
+    struct buffer from = hash->cursor;
+    hash->cursor = (struct buffer){0};
+    hash->stopped = false;
+    int error = backend_scan(hash->view, table, buffer_bytes(&from), visit, hash);
+    buffer_free(&from);
+    if (error != 0 || hash->error != 0) {
+        return error != 0 ? error : hash->error;
+    }
+    return hash->stopped ? KV_MORE : KV_DONE;
+}
+
+static bool read_key(struct kv_hash *hash, struct bytes key, struct revision *revision, bool *tombstone)
+{
+    if (row_revision_get(key, revision, tombstone) != 0) {
+        hash->error = ERR_CORRUPT_DATA;
+        return false;
+    }
+    return true;
+}
+
+static bool read_row(struct kv_hash *hash, struct bytes value, struct row_fields *fields)
+{
+    if (row_decode(value, fields) != 0) {
+        hash->error = ERR_CORRUPT_DATA;
+        return false;
+    }
+    return true;
+}
+
+static bool visit_note(void *arg, struct bytes key, struct bytes value)
+{
+    struct kv_hash *hash = arg;
+    struct revision revision;
+    struct row_fields fields;
+    bool tombstone;
+    if (used_up(hash, key) || !read_key(hash, key, &revision, &tombstone) || revision.main > hash->revision ||
+        !read_row(hash, value, &fields)) {
+        return false;
+    }
+    note_row(hash, fields.key, revision, tombstone);
+    return true;
+}
+
+static bool visit_hash(void *arg, struct bytes key, struct bytes value)
+{
+    struct kv_hash *hash = arg;
+    struct revision revision;
+    struct row_fields fields;
+    bool tombstone;
+    if (used_up(hash, key) || !read_key(hash, key, &revision, &tombstone) || revision.main > hash->revision) {
+        return false;
+    }
+    if (revision.main <= hash->compact && hash->kept > 0) {
+        if (!read_row(hash, value, &fields)) {
+            return false;
+        }
+        if (!row_kept(hash, fields.key, revision)) {
+            return true;
+        }
+    }
+    if (revision.main == hash->compact && tombstone) {
+        return true;
+    }
+    feed(hash, key);
+    feed(hash, value);
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ what a view is ---
+ */
+
+struct first_row {
+    bool found, damaged;
+    struct revision revision;
+};
+
+static bool visit_first(void *arg, struct bytes key, struct bytes value)
+{
+    struct first_row *first = arg;
+    bool tombstone;
+    (void)value;
+    first->found = true;
+    first->damaged = row_revision_get(key, &first->revision, &tombstone) != 0;
+    return false;
+}
+
+/* The first row at or above this main. */
+static int find_row(struct kv_hash *hash, int64_t main, struct first_row *first)
+{
+    uint8_t key[ROW_REVISION_MAX];
+    size_t len = row_revision_put(key, (struct revision){main, 0}, false);
+    *first = (struct first_row){0};
+    int error = backend_scan(hash->view, BACKEND_KEY, bytes_of(key, len), visit_first, first);
+    return error != 0 ? error : first->damaged ? ERR_CORRUPT_DATA : 0;
+}
+
+static int view_compact(struct kv_hash *hash, const char *name, int64_t *revision)
+{
+    struct bytes value;
+    struct revision at;
+    bool tombstone;
+    int error = backend_get(hash->view, BACKEND_META, bytes_str(name), &value);
+    *revision = -1;
+    if (error != 0) {
+        return error == ERR_ABSENT ? 0 : error;
+    }
+    if (row_revision_get(value, &at, &tombstone) != 0) {
+        return ERR_CORRUPT_DATA;
+    }
+    *revision = at.main;
+    return 0;
+}
+
+/* The last revision of the table, by bisection: a view only scans upwards. floor: at least this. */
+static int view_current(struct kv_hash *hash, int64_t floor)
+{
+    int64_t low = 1, high = INT64_MAX; /* no row is at or above high */
+    while (low < high - 1) {
+        struct first_row first;
+        int64_t middle = low + (high - low) / 2;
+        int error = find_row(hash, middle, &first);
+        if (error != 0) {
+            return error;
+        }
+        if (first.found) {
+            low = first.revision.main;
+        } else {
+            high = middle;
+        }
+    }
+    hash->result.current_revision = low < floor ? floor : low;
+    return 0;
+}
+
+static int begin_kv(struct kv_hash *hash)
+{
+    int64_t scheduled, finished;
+    int error = view_compact(hash, "scheduledCompactRev", &scheduled);
+    error = error != 0 ? error : view_compact(hash, "finishedCompactRev", &finished);
+    if (error != 0) {
+        return error;
+    }
+    int64_t compact = scheduled > finished ? scheduled : finished;
+    error = view_current(hash, compact);
+    if (error != 0) {
+        return error;
+    }
+    if (hash->kind == KV_HASH_KV) {
+        hash->compact = compact;
+        if (hash->revision > 0 && hash->revision < compact) {
+            return ERR_COMPACTED;
+        }
+        if (hash->revision > hash->result.current_revision) {
+            return ERR_FUTURE_REV;
+        }
+        hash->revision = hash->revision <= 0 ? hash->result.current_revision : hash->revision;
+    }
+    hash->result.compact_revision = hash->compact;
+    hash->result.hash_revision = hash->revision;
+    feed(hash, bytes_str("key"));
+    hash->pass = hash->compact > 0 ? PASS_NOTE : PASS_HASH;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- all tables --- */
+
+/* By name, as bbolt has its buckets. */
+static const enum backend_table hashed_tables[] = {
+    BACKEND_ALARM, BACKEND_AUTH,  BACKEND_AUTH_ROLES, BACKEND_AUTH_USERS,      BACKEND_CLUSTER,
+    BACKEND_KEY,   BACKEND_LEASE, BACKEND_MEMBERS,    BACKEND_MEMBERS_REMOVED, BACKEND_META,
+};
+#define HASHED_TABLES (sizeof hashed_tables / sizeof hashed_tables[0])
+
+static bool visit_all(void *arg, struct bytes key, struct bytes value)
+{
+    struct kv_hash *hash = arg;
+    if (used_up(hash, key)) {
+        return false;
+    }
+    bool skipped = hashed_tables[hash->table] == BACKEND_META &&
+                   (bytes_equal(key, bytes_str("consistent_index")) || bytes_equal(key, bytes_str("term")) ||
+                    bytes_equal(key, bytes_str("storageVersion")));
+    if (!skipped) {
+        feed(hash, key);
+        feed(hash, value);
+    }
+    return true;
+}
+
+static int step_tables(struct kv_hash *hash)
+{
+    while (hash->table < HASHED_TABLES) {
+        enum backend_table table = hashed_tables[hash->table];
+        if (hash->cursor.len == 0) {
+            feed(hash, bytes_str(backend_table_name(table)));
+        }
+        int progress = scan(hash, table, visit_all);
+        if (progress != KV_DONE) {
+            return progress;
+        }
+        hash->table++;
+    }
+    return KV_DONE;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- steps ---
+ */
+
+static int step(struct kv_hash *hash)
+{
+    if (hash->pass == PASS_BEGIN) {
+        hash->pass = PASS_TABLES;
+        int error = hash->kind == KV_HASH_ALL ? view_current(hash, 0) : begin_kv(hash);
+        if (error != 0) {
+            return error;
+        }
+    }
+    if (hash->pass == PASS_NOTE) {
+        int progress = scan(hash, BACKEND_KEY, visit_note);
+        if (progress != KV_DONE) {
+            return progress;
+        }
+        hash->pass = PASS_HASH;
+    }
+    if (hash->pass == PASS_HASH) {
+        return scan(hash, BACKEND_KEY, visit_hash);
+    }
+    return hash->pass == PASS_TABLES ? step_tables(hash) : KV_DONE;
+}
+
+int kv_hash_step(struct kv_hash *hash, size_t budget)
+{
+    hash->budget = budget;
+    int progress = step(hash);
+    if (progress == KV_DONE) {
+        hash->pass = PASS_DONE;
+    }
+    return progress;
+}
+
+int kv_hash_cached(const struct kv *kv, int64_t revision, struct kv_hash_result *result)
+{
+    if (revision > 0 && revision < kv->compact_revision) {
+        return ERR_COMPACTED;
+    }
+    if (revision > kv->revision) {
+        return ERR_FUTURE_REV;
+    }
+    revision = revision <= 0 ? kv->revision : revision;
+    for (size_t i = kv->compactions.hash_count; i-- > 0;) {
+        const struct compact_hash *cached = &kv->compactions.hashes[i];
+        if (cached->revision == revision) {
+            *result = (struct kv_hash_result){cached->hash, cached->compact_revision, revision, kv->revision};
+            return 0;
+        }
+    }
+    return ERR_ABSENT;
+}

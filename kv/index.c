@@ -1,0 +1,579 @@
+/* Histories of keys, and the ring of births and deaths. The newest change stands in the key itself: most keys have no
+ * other, and most reads want no other. Older ones are kept in chunks, so that a key with a million changes is never
+ * copied as a whole. */
+#include "kv/index.h"
+#include "base/check.h"
+#include "kv/index_tree.h"
+
+#include <stdlib.h>
+
+#define CHUNK_CHANGES 128
+
+struct chunk {
+    uint32_t count, capacity;
+    struct index_change changes[];
+};
+
+/* Oldest chunk first; no chunk is empty. */
+struct index_history {
+    uint32_t count, capacity;
+    struct chunk **chunks;
+};
+
+struct birth {
+    int64_t main;
+    const struct index_key *key;
+    bool born; /* else died */
+};
+
+struct index {
+    struct tree tree;
+    uint64_t revisions;
+    uint64_t births;    /* ever put into the ring */
+    int64_t ring_floor; /* the ring knows all births and deaths with main > this */
+    struct birth ring[INDEX_RING];
+};
+
+struct index *index_new(void)
+{
+    struct index *index = mem_alloc(sizeof *index);
+    index->tree = (struct tree){0};
+    index->revisions = 0;
+    index->births = 0;
+    index->ring_floor = 0;
+    return index;
+}
+
+static void key_free(struct index_key *key)
+{
+    struct index_history *history = key->history;
+    for (uint32_t i = 0; history != NULL && i < history->count; i++) {
+        free(history->chunks[i]);
+    }
+    if (history != NULL) {
+        free(history->chunks);
+        free(history);
+    }
+    free(key);
+}
+
+void index_free(struct index *index)
+{
+    if (index != NULL) {
+        tree_each(&index->tree, key_free);
+        tree_free(&index->tree);
+        free(index);
+    }
+}
+
+uint64_t index_keys(const struct index *index)
+{
+    return index->tree.keys;
+}
+
+uint64_t index_revisions(const struct index *index)
+{
+    return index->revisions;
+}
+
+/* --------------------------------------------------------------------------------------------------------- changing
+ * --- */
+
+static void history_push(struct index_key *key, const struct index_change *change)
+{
+    struct index_history *history = key->history;
+    if (history == NULL) {
+        history = key->history = mem_zalloc(sizeof *history);
+    }
+    struct chunk *chunk = history->count == 0 ? NULL : history->chunks[history->count - 1];
+    if (chunk == NULL || chunk->count == CHUNK_CHANGES) {
+        if (history->count == history->capacity) {
+            history->capacity = history->capacity == 0 ? 1 : history->capacity * 2;
+            history->chunks = mem_realloc(history->chunks, history->capacity * sizeof history->chunks[0]);
+        }
+        uint32_t capacity = chunk == NULL ? 2 : CHUNK_CHANGES;
+        chunk = mem_alloc(sizeof *chunk + capacity * sizeof chunk->changes[0]);
+        chunk->count = 0;
+        chunk->capacity = capacity;
+        history->chunks[history->count++] = chunk;
+    } else if (chunk->count == chunk->capacity) {
+        chunk->capacity *= 2;
+        chunk = mem_realloc(chunk, sizeof *chunk + chunk->capacity * sizeof chunk->changes[0]);
+        history->chunks[history->count - 1] = chunk;
+    }
+    chunk->changes[chunk->count++] = *change;
+}
+
+void index_next(const struct index_key *key, int64_t main, int64_t *created, int64_t *version)
+{
+    bool live = key != NULL && index_change_live(&key->newest);
+    *created = live ? key->newest.created : main;
+    *version = live ? key->newest.version + 1 : 1;
+}
+
+static void ring_add(struct index *index, int64_t main, const struct index_key *key, bool born)
+{
+    struct birth *slot = &index->ring[index->births % INDEX_RING];
+    if (index->births >= INDEX_RING) {
+        index->ring_floor = slot->main;
+    }
+    *slot = (struct birth){main, key, born};
+    index->births++;
+}
+
+static struct index_key *key_new(struct bytes bytes, const struct index_change *change)
+{
+    struct index_key *key = mem_alloc(sizeof *key + bytes.len);
+    key->history = NULL;
+    key->newest = *change;
+    key->len = (uint32_t)bytes.len;
+    memcpy(key->data, bytes.data, bytes.len);
+    return key;
+}
+
+struct index_key *index_put(struct index *index, struct index_key *key, struct bytes key_bytes,
+                            const struct index_change *change)
+{
+    index->revisions++;
+    if (key == NULL) {
+        key = key_new(key_bytes, change);
+        tree_insert(&index->tree, key);
+        if (index_change_live(change)) {
+            ring_add(index, change->main, key, true);
+        }
+        return key;
+    }
+    struct index_sum before = index_key_sum(key);
+    history_push(key, &key->newest);
+    key->newest = *change;
+    struct index_sum after = index_key_sum(key);
+    if (before.bytes != after.bytes) {
+        tree_adjust(&index->tree, key, (int64_t)(after.keys - before.keys), (int64_t)(after.bytes - before.bytes));
+    }
+    if (before.keys != after.keys) {
+        ring_add(index, change->main, key, after.keys == 1);
+    }
+    return key;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- reading
+ * --- */
+
+struct index_key *index_find(const struct index *index, struct bytes key)
+{
+    return tree_find(&index->tree, key);
+}
+
+static const struct index_change *chunk_at(const struct chunk *chunk, int64_t main)
+{
+    uint32_t low = 0, high = chunk->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (chunk->changes[middle].main <= main) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == 0 ? NULL : &chunk->changes[low - 1];
+}
+
+static const struct index_change *history_at(const struct index_history *history, int64_t main)
+{
+    uint32_t low = 0, high = history == NULL ? 0 : history->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (history->chunks[middle]->changes[0].main <= main) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == 0 ? NULL : chunk_at(history->chunks[low - 1], main);
+}
+
+/* The newest change with main <= this, dead or alive. */
+static const struct index_change *change_at(const struct index_key *key, int64_t main)
+{
+    return key->newest.main <= main ? &key->newest : history_at(key->history, main);
+}
+
+const struct index_change *index_at(const struct index_key *key, int64_t main)
+{
+    const struct index_change *change = change_at(key, main);
+    return change != NULL && index_change_live(change) ? change : NULL;
+}
+
+static bool end_is_open(struct bytes end)
+{
+    return end.len == 1 && end.data[0] == 0;
+}
+
+bool index_range_has(const struct index_range *range, struct bytes key)
+{
+    if (range->end.len == 0) {
+        return bytes_equal(range->key, key);
+    }
+    return bytes_compare(range->key, key) <= 0 && (end_is_open(range->end) || bytes_compare(key, range->end) < 0);
+}
+
+/* Sums before the range's start and before its end. */
+static void range_sums(const struct index *index, const struct index_range *range, struct index_sum *start,
+                       struct index_sum *end)
+{
+    *start = tree_sum_before(&index->tree, range->key);
+    if (end_is_open(range->end)) {
+        *end = tree_sum_all(&index->tree);
+    } else if (bytes_compare(range->key, range->end) >= 0) {
+        *end = *start;
+    } else {
+        *end = tree_sum_before(&index->tree, range->end);
+    }
+}
+
+struct index_sum index_measure(const struct index *index, const struct index_range *range)
+{
+    struct index_sum start, end;
+    if (range->end.len == 0) {
+        const struct index_key *key = index_find(index, range->key);
+        return key == NULL ? (struct index_sum){0} : index_key_sum(key);
+    }
+    range_sums(index, range, &start, &end);
+    return (struct index_sum){end.keys - start.keys, end.bytes - start.bytes};
+}
+
+struct index_sum index_measure_first(const struct index *index, const struct index_range *range, uint64_t limit)
+{
+    struct index_sum start, end;
+    if (range->end.len == 0) {
+        return limit == 0 ? (struct index_sum){0} : index_measure(index, range);
+    }
+    range_sums(index, range, &start, &end);
+    if (end.keys - start.keys > limit) {
+        end = tree_sum_first(&index->tree, start.keys + limit);
+    }
+    return (struct index_sum){end.keys - start.keys, end.bytes - start.bytes};
+}
+
+bool index_count_at(const struct index *index, const struct index_range *range, int64_t main, uint64_t *count)
+{
+    if (main < index->ring_floor) {
+        return false;
+    }
+    int64_t n = (int64_t)index_measure(index, range).keys;
+    for (uint64_t i = index->births; i-- > 0;) {
+        const struct birth *birth = &index->ring[i % INDEX_RING];
+        if (birth->main <= main || index->births - i > INDEX_RING) {
+            break;
+        }
+        if (index_range_has(range, index_key_bytes(birth->key))) {
+            n += birth->born ? -1 : 1;
+        }
+    }
+    *count = (uint64_t)n;
+    return true;
+}
+
+void index_walk_range(struct index_walk *walk, const struct index *index, const struct index_range *range)
+{
+    *walk = (struct index_walk){.index = index, .start = range->key, .end = range->end};
+    walk->unbounded = end_is_open(range->end);
+}
+
+/* Finds the place again: behind the last key given, or at the start. */
+static void walk_seek(struct index_walk *walk)
+{
+    struct bytes from = walk->paused ? buffer_bytes(&walk->place) : walk->start;
+    if (walk->last != NULL) {
+        from = index_key_bytes(walk->last);
+    }
+    struct tree_place place = tree_seek(&walk->index->tree, from, walk->last != NULL || walk->paused);
+    walk->leaf = place.leaf;
+    walk->slot = place.slot;
+    walk->shape = walk->index->tree.shape;
+}
+
+static bool walk_inside(const struct index_walk *walk, struct bytes key)
+{
+    if (walk->end.len == 0) {
+        return bytes_equal(key, walk->start);
+    }
+    return walk->unbounded || bytes_compare(key, walk->end) < 0;
+}
+
+struct index_key *index_walk_next(struct index_walk *walk)
+{
+    if (walk->last == NULL || walk->shape != walk->index->tree.shape) {
+        walk_seek(walk);
+    }
+    struct tree_leaf *leaf = walk->leaf;
+    if (leaf != NULL && walk->slot == leaf->node.count) {
+        walk->leaf = leaf = leaf->next;
+        walk->slot = 0;
+    }
+    if (leaf == NULL || !walk_inside(walk, index_key_bytes(leaf->keys[walk->slot]))) {
+        return NULL;
+    }
+    struct index_key *key = leaf->keys[walk->slot++];
+    walk->last = key;
+    return key;
+}
+
+void index_walk_pause(struct index_walk *walk)
+{
+    if (walk->last != NULL) {
+        walk->place.len = 0;
+        buffer_append(&walk->place, walk->last->data, walk->last->len);
+        walk->last = NULL;
+        walk->paused = true;
+    }
+}
+
+void index_walk_end(struct index_walk *walk)
+{
+    buffer_free(&walk->place);
+    walk->last = NULL;
+    walk->paused = false;
+}
+
+/* ------------------------------------------------------------------------------------------------------- compaction
+ * --- */
+
+/* How many of the history's changes, oldest first, a compaction at main drops, at most limit. */
+static size_t history_drop(struct index_key *key, const struct index_change *keep_from, size_t limit,
+                           void (*drop)(void *arg, const struct index_change *change), void *arg)
+{
+    struct index_history *history = key->history;
+    size_t dropped = 0;
+    while (history != NULL && dropped < limit) {
+        struct chunk *chunk = history->chunks[0];
+        uint32_t n = 0;
+        while (n < chunk->count && dropped < limit && &chunk->changes[n] != keep_from) {
+            drop(arg, &chunk->changes[n++]);
+            dropped++;
+        }
+        if (n < chunk->count) {
+            chunk->count -= n;
+            memmove(chunk->changes, &chunk->changes[n], chunk->count * sizeof chunk->changes[0]);
+            break;
+        }
+        free(chunk);
+        history->count--;
+        memmove(history->chunks, history->chunks + 1, history->count * sizeof history->chunks[0]);
+        if (history->count == 0) {
+            free(history->chunks);
+            free(history);
+            key->history = history = NULL;
+        }
+    }
+    return dropped;
+}
+
+static const struct index_change *history_after(const struct index_key *key, const struct index_change *change)
+{
+    const struct index_history *history = key->history;
+    for (uint32_t i = 0; i < history->count; i++) {
+        const struct chunk *chunk = history->chunks[i];
+        if (change >= chunk->changes && change < chunk->changes + chunk->count) {
+            if (change + 1 < chunk->changes + chunk->count) {
+                return change + 1;
+            }
+            return i + 1 < history->count ? history->chunks[i + 1]->changes : &key->newest;
+        }
+    }
+    CHECK(false, "change is not of this key");
+    return NULL;
+}
+
+size_t index_compact(struct index *index, struct index_key *key, int64_t main, size_t limit,
+                     void (*drop)(void *arg, const struct index_change *change), void *arg, bool *gone)
+{
+    *gone = false;
+    const struct index_change *last = change_at(key, main);
+    if (last == NULL) {
+        return 0;
+    }
+    bool dead = !index_change_live(last) && last->main < main;
+    const struct index_change *keep_from = last;
+    if (dead && last != &key->newest) {
+        keep_from = history_after(key, last);
+    }
+    size_t dropped = history_drop(key, keep_from, limit, drop, arg);
+    if (dead && last == &key->newest && dropped < limit) {
+        drop(arg, &key->newest);
+        dropped++;
+        tree_remove(&index->tree, key);
+        key_free(key);
+        *gone = true;
+    }
+    index->revisions -= dropped;
+    return dropped;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- loading
+ * --- */
+
+struct index_loader {
+    struct index *index;
+    struct index_key **keys; /* in the order in which they came */
+    size_t count, capacity;
+    struct loader_slot *table; /* of positions in keys, open addressing */
+    size_t mask;
+};
+
+struct loader_slot {
+    uint32_t hash;
+    uint32_t at; /* position + 1; 0 = free */
+};
+
+struct index_loader *index_load_begin(void)
+{
+    struct index_loader *loader = mem_zalloc(sizeof *loader);
+    loader->index = index_new();
+    loader->mask = 1023;
+    loader->table = mem_zalloc((loader->mask + 1) * sizeof loader->table[0]);
+    return loader;
+}
+
+static uint32_t hash_bytes(struct bytes b)
+{
+    uint64_t h = 0x9e3779b97f4a7c15ULL ^ b.len;
+    size_t i = 0;
+    for (; i + 8 <= b.len; i += 8) {
+        h = (h ^ get_le64(b.data + i)) * 0xff51afd7ed558ccdULL;
+        h ^= h >> 32;
+    }
+    for (; i < b.len; i++) {
+        h = (h ^ b.data[i]) * 0xc4ceb9fe1a85ec53ULL;
+    }
+    h ^= h >> 29;
+    h *= 0xbf58476d1ce4e5b9ULL;
+    return (uint32_t)(h >> 32);
+}
+
+static void loader_grow(struct index_loader *loader)
+{
+    size_t mask = loader->mask * 2 + 1;
+    struct loader_slot *table = mem_zalloc((mask + 1) * sizeof table[0]);
+    for (size_t i = 0; i <= loader->mask; i++) {
+        struct loader_slot slot = loader->table[i];
+        size_t at = slot.hash & mask;
+        while (slot.at != 0 && table[at].at != 0) {
+            at = (at + 1) & mask;
+        }
+        if (slot.at != 0) {
+            table[at] = slot;
+        }
+    }
+    free(loader->table);
+    loader->table = table;
+    loader->mask = mask;
+}
+
+/* The key's slot: where it is, or the free one where it belongs. */
+static struct loader_slot *loader_slot(struct index_loader *loader, struct bytes key, uint32_t hash)
+{
+    size_t at = hash & loader->mask;
+    for (;; at = (at + 1) & loader->mask) {
+        struct loader_slot *slot = &loader->table[at];
+        if (slot->at == 0 || (slot->hash == hash && bytes_equal(index_key_bytes(loader->keys[slot->at - 1]), key))) {
+            return slot;
+        }
+    }
+}
+
+struct index_key *index_load_add(struct index_loader *loader, struct bytes key_bytes, const struct index_change *change)
+{
+    struct index *index = loader->index;
+    uint32_t hash = hash_bytes(key_bytes);
+    struct loader_slot *slot = loader_slot(loader, key_bytes, hash);
+    index->revisions++;
+    index->ring_floor = change->main;
+    if (slot->at != 0) {
+        struct index_key *key = loader->keys[slot->at - 1];
+        history_push(key, &key->newest);
+        key->newest = *change;
+        return key;
+    }
+    if (loader->count == loader->capacity) {
+        loader->capacity = loader->capacity == 0 ? 1024 : loader->capacity * 2;
+        loader->keys = mem_realloc(loader->keys, loader->capacity * sizeof loader->keys[0]);
+    }
+    CHECK(loader->count < UINT32_MAX - 1);
+    struct index_key *key = key_new(key_bytes, change);
+    loader->keys[loader->count++] = key;
+    *slot = (struct loader_slot){hash, (uint32_t)loader->count};
+    if (loader->count * 3 > loader->mask * 2) {
+        loader_grow(loader);
+    }
+    return key;
+}
+
+struct sort_item {
+    uint64_t head; /* the 8 bytes behind what all keys begin with */
+    struct index_key *key;
+};
+
+static int sort_compare(const void *a, const void *b)
+{
+    const struct sort_item *x = a, *y = b;
+    if (x->head != y->head) {
+        return x->head < y->head ? -1 : 1;
+    }
+    return bytes_compare(index_key_bytes(x->key), index_key_bytes(y->key));
+}
+
+static size_t shared_prefix(const struct index_loader *loader)
+{
+    struct bytes first = index_key_bytes(loader->keys[0]);
+    size_t n = first.len;
+    for (size_t i = 1; i < loader->count; i++) {
+        struct bytes key = index_key_bytes(loader->keys[i]);
+        n = n < key.len ? n : key.len;
+        while (n > 0 && memcmp(first.data, key.data, n) != 0) {
+            n--;
+        }
+    }
+    return n;
+}
+
+static bool keys_ascend(const struct index_loader *loader)
+{
+    for (size_t i = 1; i < loader->count; i++) {
+        if (bytes_compare(index_key_bytes(loader->keys[i - 1]), index_key_bytes(loader->keys[i])) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void loader_sort(struct index_loader *loader)
+{
+    size_t skip = shared_prefix(loader);
+    struct sort_item *items = mem_alloc(loader->count * sizeof items[0]);
+    for (size_t i = 0; i < loader->count; i++) {
+        struct bytes key = index_key_bytes(loader->keys[i]);
+        uint8_t head[8] = {0};
+        size_t n = key.len - skip < 8 ? key.len - skip : 8;
+        memcpy(head, key.data + skip, n);
+        items[i] = (struct sort_item){get_be64(head), loader->keys[i]};
+    }
+    qsort(items, loader->count, sizeof items[0], sort_compare);
+    for (size_t i = 0; i < loader->count; i++) {
+        loader->keys[i] = items[i].key;
+    }
+    free(items);
+}
+
+struct index *index_load_end(struct index_loader *loader)
+{
+    struct index *index = loader->index;
+    if (loader->count > 0 && !keys_ascend(loader)) {
+        loader_sort(loader);
+    }
+    tree_build(&index->tree, loader->keys, loader->count);
+    free(loader->keys);
+    free(loader->table);
+    free(loader);
+    return index;
+}

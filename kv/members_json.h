@@ -1,0 +1,26 @@
+/* The JSON of a member: the row of table members and the context of a conf change, byte for byte as Go's encoder
+ * writes it (backend.md "members"). */
+#ifndef KV_MEMBERS_JSON_H
+#define KV_MEMBERS_JSON_H
+
+#include "base/arena.h"
+#include "kv/kv.h"
+
+/* What a text says: everything in the arena. */
+struct members_json {
+    struct kv_member member;
+    bool peer_urls_null; /* null, or not there at all */
+    bool is_promote;
+};
+
+/* Reads any JSON object with these fields as Go would: names without regard to case, unknown ones skipped, last one
+ * wins. 0 or ERR_MALFORMED (also for nesting deeper than 64). */
+int members_json_read(struct bytes text, struct arena *arena, struct members_json *out);
+
+/* Appends {"id":…,"peerURLs":[…],"isLearner":true,"name":…,"clientURLs":[…]}; what is false or empty is left out, but
+ * for peerURLs, which is null without any. */
+void members_json_write(struct buffer *out, const struct kv_member *member);
+/* Appends one JSON string, quoted, escaped as Go does it (<, >, & too). */
+void members_json_string(struct buffer *out, const char *text);
+
+#endif

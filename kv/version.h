@@ -1,0 +1,34 @@
+/* Cluster version, downgrade job and the storage version (mvcc.md "Cluster version and downgrade", backend.md
+ * "cluster", "Storage version"). */
+#ifndef KV_VERSION_H
+#define KV_VERSION_H
+
+#include "base/bytes.h"
+#include "kv/membership.pb-c.h"
+
+struct kv;
+
+#define VERSION_TEXT_MAX 64
+
+struct versions {
+    char cluster[VERSION_TEXT_MAX];          /* "" = not set */
+    char storage[VERSION_TEXT_MAX];          /* meta/storageVersion; "" = not there */
+    char downgrade_target[VERSION_TEXT_MAX]; /* "" = none */
+    bool downgrade_enabled;
+};
+
+/* "3.7.0" -> 3, 7. False if it is no version of two or three numbers. */
+bool version_parse(struct bytes text, unsigned *major, unsigned *minor);
+
+/* Rows of tables cluster and meta at start: 0 or ERR_CORRUPT_DATA. */
+int version_load_cluster(struct versions *versions, struct bytes key, struct bytes value);
+int version_load_storage(struct versions *versions, struct bytes value);
+
+/* Applies entries 1300 and 1302. store false = only in memory. True = something changed. */
+bool version_set_cluster(struct kv *kv, const Membershippb__ClusterVersionSetRequest *request, bool store);
+bool version_set_downgrade(struct kv *kv, const Membershippb__DowngradeInfoSetRequest *request, bool store);
+
+/* Is the cluster version set and at least major.minor? */
+bool version_cluster_at_least(const struct kv *kv, unsigned major, unsigned minor);
+
+#endif
