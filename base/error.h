@@ -107,6 +107,8 @@ enum grpc_code {
     X(ERR_CONTEXT_CANCELED, GRPC_CANCELLED, "context canceled") \
     X(ERR_CONTEXT_DEADLINE_EXCEEDED, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded") \
     X(ERR_UNIMPLEMENTED, GRPC_UNIMPLEMENTED, "not implemented") \
+    X(ERR_STREAM_SORTED, GRPC_UNIMPLEMENTED, "RangeStream does not support custom sort orders") \
+    X(ERR_STREAM_FILTERED, GRPC_UNIMPLEMENTED, "RangeStream does not support revision filters") \
     X(ERR_IO, GRPC_INTERNAL, "input/output error") \
     X(ERR_DISK_FULL, GRPC_INTERNAL, "no space left on device") \
     X(ERR_CORRUPT_DATA, GRPC_DATA_LOSS, "damaged data") \

@@ -29,7 +29,7 @@ int kv_check_range_stream(const Etcdserverpb__RangeRequest *request)
                   request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
     bool filtered = request->min_mod_revision != 0 || request->max_mod_revision != 0 ||
                     request->min_create_revision != 0 || request->max_create_revision != 0;
-    return sorted || filtered ? ERR_UNIMPLEMENTED : 0;
+    return sorted ? ERR_STREAM_SORTED : filtered ? ERR_STREAM_FILTERED : 0;
 }
 
 int kv_check_put(const Etcdserverpb__PutRequest *request)
