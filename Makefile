@@ -88,10 +88,11 @@ $(LIBKEDGE): $(LIB_O)
 $(LIBCMD): $(call obj,$(CMD_C))
 $(LIBSIM): $(call obj,$(SIM_C))
 $(LIBSUPPORT): $(call obj,$(SUPPORT_C))
+# q, not r: two folders may each have a file of one name.
 $(B)/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 link = $(CC) $(LDFLAGS) $(SANFLAGS) -o $@ $^
 
