@@ -305,7 +305,7 @@ static int begin_kv(struct kv_hash *hash)
         if (hash->revision > hash->result.current_revision) {
             return ERR_FUTURE_REV;
         }
-        hash->revision = hash->revision <= 0 ? hash->result.current_revision : hash->revision;
+        hash->revision = hash->revision == 0 ? hash->result.current_revision : hash->revision;
     }
     hash->result.compact_revision = hash->compact;
     hash->result.hash_revision = hash->revision;
@@ -390,21 +390,19 @@ int kv_hash_step(struct kv_hash *hash, size_t budget)
     return progress;
 }
 
+/* In etcd's order: the cache is asked first, so that a finished compaction's hash is given even for a revision that was
+ * compacted since, and revision 0 is looked up as such. */
 int kv_hash_cached(const struct kv *kv, int64_t revision, struct kv_hash_result *result)
 {
-    if (revision > 0 && revision < kv->compact_revision) {
-        return ERR_COMPACTED;
-    }
-    if (revision > kv->revision) {
-        return ERR_FUTURE_REV;
-    }
-    revision = revision <= 0 ? kv->revision : revision;
-    for (size_t i = kv->compactions.hash_count; i-- > 0;) {
+    for (size_t i = 0; i < kv->compactions.hash_count; i++) {
         const struct compact_hash *cached = &kv->compactions.hashes[i];
         if (cached->revision == revision) {
             *result = (struct kv_hash_result){cached->hash, cached->compact_revision, revision, kv->revision};
             return 0;
         }
     }
-    return ERR_ABSENT;
+    if (revision > 0 && revision < kv->compact_revision) {
+        return ERR_COMPACTED;
+    }
+    return revision > kv->revision ? ERR_FUTURE_REV : ERR_ABSENT;
 }
