@@ -1,5 +1,6 @@
 /* Shell completion: a small script that asks the program, which looks into its table of commands. The answers have
  * cobra's form (a candidate a line, then ":4", no file names), so scripts made by etcdctl work too. */
+#include "base/check.h"
 #include "cmd/cli.h"
 #include <stdio.h>
 
@@ -59,6 +60,7 @@ static const struct cli_command *walk(const struct cli_program *program, int cou
 
 void cli_complete(const struct cli_program *program, int count, char **words, struct buffer *out)
 {
+    CHECK(program->commands != NULL);
     const char *word = count == 0 ? "" : words[count - 1];
     const char *before = count < 2 ? "" : words[count - 2];
     const struct cli_command *command = walk(program, count - 1, words);

@@ -39,7 +39,7 @@ static const char *bad_port(struct arena *arena, const char *text, const char *p
 /* "host:port" or "[v6]:port" after the "//". */
 static const char *parse_authority(struct arena *arena, const char *text, const char *authority, struct url *out)
 {
-    const char *host = authority, *colon = strrchr(authority, ':');
+    const char *host = authority, *colon = strchr(authority, ':');
     const char *end = colon;
     if (*host == '[') {
         end = strchr(host, ']');
@@ -48,8 +48,6 @@ static const char *parse_authority(struct arena *arena, const char *text, const 
         }
         colon = end[1] == ':' ? end + 1 : NULL;
         host++;
-    } else if (colon != NULL && memchr(host, ':', (size_t)(colon - host)) != NULL) {
-        colon = NULL; /* a bare IPv6 address: which colon it is can't be told */
     }
     for (const char *p = colon == NULL ? "" : colon + 1; *p != '\0'; p++) {
         if (!isdigit((unsigned char)*p)) {

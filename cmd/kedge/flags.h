@@ -52,7 +52,7 @@ const char *flags_variable(struct arena *arena, const struct flag_info *flag);
 /* Stores the flag's value in the config. NULL, or what is wrong with it (package flag's or etcd's text). A flag of
  * state FLAG_LATER answers FLAG_UNSUPPORTED to everything but its default. */
 extern const char FLAG_UNSUPPORTED[];
-const char *flags_set(struct config *c, const struct flag_info *flag, const char *value);
+const char *flags_set(struct config *c, const struct flag_info *flag, const char *text);
 /* Gives every field its flag's default. */
 void flags_set_defaults(struct config *c);
 

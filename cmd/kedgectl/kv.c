@@ -39,11 +39,10 @@ static const char *get_streamed(struct session *s, const Etcdserverpb__RangeRequ
     struct client_status status = {0};
     ProtobufCMessage *message;
     size_t room = 0;
-    int got;
     client_stream_send(stream, &request->base);
     client_stream_half_close(stream);
-    while ((got = client_stream_receive(stream, -1, &etcdserverpb__range_stream_response__descriptor, arena, &message,
-                                        &status)) > 0) {
+    while (client_stream_receive(stream, -1, &etcdserverpb__range_stream_response__descriptor, arena, &message,
+                                 &status) > 0) {
         const Etcdserverpb__RangeStreamResponse *part = (const Etcdserverpb__RangeStreamResponse *)message;
         if (part->range_response != NULL) {
             merge(arena, whole, part->range_response, &room);

@@ -1,7 +1,6 @@
 #include "cmd/kedgectl/verbs.h"
 #include <signal.h>
-
-extern char **environ;
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {

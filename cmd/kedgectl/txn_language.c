@@ -141,17 +141,18 @@ bool ops_split(struct arena *arena, const char *line, char ***words, int *count)
     *words = arena_zalloc(arena, (strlen(line) + 2) * sizeof **words);
     *count = 0;
     for (const char *p = line; *p != '\0';) {
-        const char *end = *p == '"' || *p == '\'' ? quoted_end(p) : NULL;
+        char quote = (char)(*p == '"' || *p == '\'' ? *p : 0);
+        const char *end = quote != 0 ? quoted_end(p) : p;
         struct bytes text;
-        if (isspace((unsigned char)*p) || ((*p == '"' || *p == '\'') && end == NULL)) {
+        if (isspace((unsigned char)*p) || end == NULL) {
             p++;
-        } else if (*p == '"') {
+        } else if (quote == '"') {
             if (!ops_unquote(arena, &p, &text)) {
                 return false;
             }
             (*words)[(*count)++] = (char *)(uintptr_t)text.data;
             p = end;
-        } else if (*p == '\'') {
+        } else if (quote == '\'') {
             (*words)[(*count)++] = arena_printf(arena, "%.*s", (int)(end - p - 2), p + 1);
             p = end;
         } else {

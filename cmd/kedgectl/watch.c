@@ -316,7 +316,7 @@ static void *read_lines(void *argument)
 static void take_watch(struct watching *w, const char *text, int count, char **words)
 {
     struct cli_call *call = w->session->call;
-    struct watch_args args = {0};
+    struct watch_args args = {.key = ""};
     bool fatal;
     const char *key = getenv("ETCDCTL_WATCH_KEY");
     if (count < 2 && (key == NULL || *key == '\0')) {
@@ -405,7 +405,7 @@ static int check_variables(void)
 int verb_watch(struct cli_call *call)
 {
     struct session s;
-    struct watch_args args = {0};
+    struct watch_args args = {.key = ""};
     struct watching w = {.session = &s, .interactive = cli_bool(call, "interactive")};
     int status = check_variables();
     if (status == 0 && !w.interactive) {

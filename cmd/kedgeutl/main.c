@@ -1,6 +1,5 @@
 #include "cmd/kedgeutl/commands.h"
-
-extern char **environ;
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
