@@ -61,25 +61,36 @@ void lmdb_reads_close(struct lmdb *l)
     l->idle = NULL;
 }
 
+/* Where LMDB says that a row is. A damaged length or page number may lead out of the map. */
+static int row_open(struct lmdb *l, enum backend_table table, MDB_val k, MDB_val v, struct bytes *value)
+{
+    const uint8_t *at = v.mv_data;
+    if (at < l->map || at >= l->map + l->map_bytes || v.mv_size > (size_t)(l->map + l->map_bytes - at)) {
+        return lmdb_damage(l, k.mv_data, "a row leads out of the file");
+    }
+    if (!lmdb_row_open(table, lmdb_bytes(k), lmdb_bytes(v), value)) {
+        return lmdb_damage(l, at, "a row's checksum is wrong");
+    }
+    return 0;
+}
+
 int lmdb_get(struct backend_read *read, enum backend_table table, struct bytes key, struct bytes *value)
 {
     struct lmdb *l = (struct lmdb *)read->backend;
     MDB_val k = lmdb_val(key), v;
-    struct lmdb_guard *before = lmdb_guard_enter(l->guard);
-    int rc = key.len == 0 || key.len > BACKEND_KEY_MAX
-                 ? MDB_NOTFOUND
-                 : mdb_get(((struct lmdb_read *)read)->txn, l->tables[table], &k, &v);
-    lmdb_guard_leave(before);
-    if (rc == MDB_NOTFOUND) {
+    if (key.len == 0 || key.len > BACKEND_KEY_MAX) {
         return ERR_ABSENT;
     }
-    if (rc != 0) {
-        return lmdb_fail(l, rc, "get");
+    struct lmdb_guard *before = lmdb_guard_enter(l->guard);
+    int rc = mdb_get(((struct lmdb_read *)read)->txn, l->tables[table], &k, &v);
+    int error = rc == MDB_NOTFOUND ? ERR_ABSENT : 0;
+    if (rc == 0) {
+        error = row_open(l, table, k, v, value);
+    } else if (rc != MDB_NOTFOUND) {
+        error = lmdb_fail(l, rc, "get");
     }
-    if (!lmdb_row_open(table, key, lmdb_bytes(v), value)) {
-        return lmdb_damage(l, v.mv_data, "a row's checksum is wrong");
-    }
-    return 0;
+    lmdb_guard_leave(before);
+    return error;
 }
 
 /* Where a scan is. */
@@ -130,8 +141,9 @@ static void scan_ahead_start(struct scan *s)
 static int scan_row(struct scan *s, MDB_val k, MDB_val v, struct bytes *value)
 {
     struct bytes key = lmdb_bytes(k);
-    if (!lmdb_row_open(s->table, key, lmdb_bytes(v), value)) {
-        return lmdb_damage(s->l, v.mv_data, "a row's checksum is wrong");
+    int error = row_open(s->l, s->table, k, v, value);
+    if (error != 0) {
+        return error;
     }
     if (key.len > sizeof s->last || (s->rows > 0 && bytes_compare(bytes_of(s->last, s->last_len), key) >= 0)) {
         return lmdb_damage(s->l, k.mv_data, "keys are out of order");

@@ -461,7 +461,7 @@ static void *read_concurrently(void *arg)
     uint64_t before = 0;
     while (!atomic_load(me->stop)) {
         struct backend_read *r;
-        struct bytes first, value;
+        struct bytes first = {0}, value;
         if (backend_read_begin(me->f->b, &r) != 0) {
             return "read_begin";
         }
