@@ -107,8 +107,8 @@ static void client_ping(struct http2 *h)
         return;
     }
     static const char debug[] = "too_many_pings";
-    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, INT32_MAX, NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)debug,
-                          sizeof debug - 1);
+    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+                          NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)debug, sizeof debug - 1);
     connection_close_when_drained(h->connection);
 }
 

@@ -269,7 +269,7 @@ static void tell_end(struct stream *s)
     s->end_told = true;
     bool partial = frame_partial(&s->reader);
     if (s->phase == STREAM_BODY) {
-        stream_finish(s, partial ? GRPC_UNKNOWN : GRPC_INTERNAL, bytes_str(partial ? "unexpected EOF" : "EOF"));
+        stream_finish(s, GRPC_UNKNOWN, bytes_str(s->reader.in_message ? "unexpected EOF" : "EOF"));
     } else if (partial) {
         break_off(s, GRPC_INTERNAL, "unexpected EOF");
     } else if (s->call.handler != NULL && s->call.handler->on_half_close != NULL) {

@@ -197,16 +197,33 @@ static void refuse_head(struct stream *s, const char *status, enum grpc_code cod
     stream_refuse(s, status, code, bytes_str(message));
 }
 
+static void refuse_timeout(struct stream *s)
+{
+    struct bytes value = s->bad_timeout;
+    const char *text = "malformed grpc-timeout: transport: timeout unit is not recognized: %.*s";
+    if (value.len < 2) {
+        text = "malformed grpc-timeout: transport: timeout string is too short: %.*s";
+    } else if (value.len > 9) {
+        text = "malformed grpc-timeout: transport: timeout string is too long: %.*s";
+    } else if (strchr("HMSmun", value.data[value.len - 1]) != NULL) {
+        text = "malformed grpc-timeout: strconv.ParseUint: parsing %.*s: invalid syntax";
+        value.len--;
+    }
+    refuse_head(s, "400", GRPC_INTERNAL, text, value);
+}
+
 /* What makes a request no gRPC call at all. */
 static bool refused(struct stream *s)
 {
     if (!s->has_type) {
         refuse_head(s, "415", GRPC_INVALID_ARGUMENT, "invalid gRPC request content-type %.*s", s->bad_type);
     } else if (s->bad_timeout.data != NULL) {
-        refuse_head(s, "400", GRPC_INTERNAL, "malformed grpc-timeout: %.*s", s->bad_timeout);
+        refuse_timeout(s);
     } else if (!s->post) {
         refuse_head(s, "405", GRPC_INTERNAL, "Received a HEADERS frame with :method %.*s which should be POST",
                     s->method);
+    } else if (s->has_timeout && s->timeout_ns == 0) {
+        stream_refuse(s, "200", GRPC_DEADLINE_EXCEEDED, bytes_str("context deadline exceeded"));
     } else {
         return false;
     }

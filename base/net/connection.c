@@ -88,12 +88,21 @@ static void linger_over(struct loop_timer *timer)
     connection_close(container_of(timer, struct connection, linger));
 }
 
+/* What speaks over a connection whose protocol is done: nothing. */
+static void discard(struct connection *c, struct bytes in)
+{
+    (void)c, (void)in;
+}
+static const struct connection_protocol silence = {.on_read = discard};
+
 static void begin_linger(struct connection *c)
 {
-    if (c->lingering) {
-        return;
-    }
     c->lingering = true;
+    if (c->protocol->on_close != NULL) {
+        c->protocol->on_close(c);
+    }
+    c->protocol = &silence;
+    c->state = NULL;
     shutdown(c->fd, SHUT_WR);
     loop_timer_set(c->loop, &c->linger, loop_now_ms(c->loop) + LINGER_MS);
     c->reading = true;

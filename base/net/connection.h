@@ -81,7 +81,7 @@ void connection_read_resume(struct connection *connection);
  * turn. No effect the second time. */
 void connection_close(struct connection *connection);
 /* Produces and sends what there is, then closes: the writing side at once, the rest when the peer has closed too or
- * half a second later, so that a peer that still sends gets the answer and not a reset. Reading ends. */
+ * half a second later, so that a peer that still sends gets the answer and not a reset. on_close comes when all is sent. */
 void connection_close_when_drained(struct connection *connection);
 
 #endif
