@@ -73,7 +73,7 @@ var masks = []struct {
 	{regexp.MustCompile(`("raft_term":|"RaftTerm" : |"raftTerm":|"term":)\d+`), "${1}TERM", "elections"},
 	{regexp.MustCompile(`("raftIndex":|"RaftIndex" : |"raftAppliedIndex":|"RaftAppliedIndex" : )\d+`), "${1}INDEX", "the servers' own entries"},
 	{regexp.MustCompile(`("dbSize":|"DBSize" : |"DbSize" : |"dbSizeInUse":|"DBSizeInUse" : |"DbSizeInUse" : )\d+`), "${1}SIZE", "two storage engines"},
-	{regexp.MustCompile(`took [0-9.]+[µnm]?s|"[Tt]ook" : "[^"]*"|"took":"[^"]*"|took="[^"]*"`), "took TIME", "time"},
+	{regexp.MustCompile(`took (= )?[0-9.]+[µnm]?s|"[Tt]ook" : "[^"]*"|"took":"[^"]*"|took="[^"]*"`), "took TIME", "time"},
 	{regexp.MustCompile(`[0-9.]+(ms|µs|ns)\b`), "TIME", "time"},
 	{regexp.MustCompile(`remaining\((\d+)s\)|("TTL" : |"ttl":)9\d{2}\b`), "remaining", "what is left of a lease"},
 	{regexp.MustCompile(`\d{4}[/-]\d\d[/-]\d\d[T ][0-9:.]+Z?`), "DATE", "time"},

@@ -181,11 +181,13 @@ func TestEtcdctlScenario(t *testing.T) {
 
 		// the server itself
 		for _, format := range []string{"simple", "json", "fields", "table"} {
+			// What differs stands in columns there, as wide as it is long.
 			if format != "simple" && format != "table" {
-				// Sizes stand in columns there.
 				s.run("endpoint status --write-out="+format, "")
 			}
-			s.run("endpoint health --write-out="+format, "")
+			if format != "table" {
+				s.run("endpoint health --write-out="+format, "")
+			}
 			s.run("endpoint hashkv --write-out="+format, "")
 			s.run("member list --write-out="+format, "")
 		}
