@@ -83,7 +83,8 @@ int kv_check_range(const Etcdserverpb__RangeRequest *request);
 int kv_check_put(const Etcdserverpb__PutRequest *request);
 int kv_check_delete_range(const Etcdserverpb__DeleteRangeRequest *request);
 int kv_check_txn(const Etcdserverpb__TxnRequest *request, uint32_t max_ops);
-/* RangeStream: kv_check_range, and ERR_STREAM_SORTED, ERR_STREAM_FILTERED for what it does not do (sort order, filters). */
+/* RangeStream: kv_check_range, and ERR_STREAM_SORTED, ERR_STREAM_FILTERED for what it does not do (sort order,
+ * filters). */
 int kv_check_range_stream(const Etcdserverpb__RangeRequest *request);
 
 /* Every op of both top-level lists is a range: the txn never goes through the log; kv_txn_read answers it. It needs a
