@@ -77,6 +77,7 @@ bool compact_slice(struct core *core)
     if (!list_empty(&core->compact_waits)) {
         tell_waiters(core);
     }
+    hash_compaction_over(core);
     return more;
 }
 

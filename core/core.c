@@ -88,6 +88,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     list_init(&core->txn_reads);
     list_init(&core->view_waits);
     list_init(&core->compact_waits);
+    list_init(&core->hash_waits);
     list_init(&core->commit_job.node);
     propose_init(core);
     return core;

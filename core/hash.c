@@ -58,28 +58,68 @@ int hash_start(struct core *core, struct core_hash *hash)
     return 0;
 }
 
+static bool compacting(struct core *core)
+{
+    enum kv_compact_state state = kv_compact_state(core->kv);
+    return state == KV_COMPACT_HASH || state == KV_COMPACT_RUN;
+}
+
+/* 0: a job was started. Otherwise as core_hash. */
+static int look_up(struct core *core, struct core_hash *hash)
+{
+    if (hash->kind == KV_HASH_KV) {
+        int error = kv_hash_cached(core->kv, hash->revision, &hash->result);
+        if (error != ERR_ABSENT) {
+            return error == 0 ? CORE_READY : error;
+        }
+    }
+    hash->index = core->applied;
+    return hash_start(core, hash);
+}
+
 int core_hash(struct core *core, struct core_hash *hash, enum kv_hash_kind kind, int64_t revision)
 {
     if (core->stopping) {
         return ERR_STOPPED;
     }
-    if (kind == KV_HASH_KV) {
-        int error = kv_hash_cached(core->kv, revision, &hash->result);
-        if (error != ERR_ABSENT) {
-            return error == 0 ? CORE_READY : error;
-        }
-    }
+    hash->core = core;
     hash->kind = kind;
     hash->revision = revision;
-    hash->index = core->applied;
-    return hash_start(core, hash);
+    /* A compaction that is under way will leave its own hash of this revision: what is asked now is answered as if it had
+     * finished, as a client of etcd nearly always finds it. */
+    if (kind == KV_HASH_KV && compacting(core)) {
+        hash->running = true;
+        list_init(&hash->node);
+        list_push_back(&core->hash_waits, &hash->node);
+        return 0;
+    }
+    return look_up(core, hash);
+}
+
+void hash_compaction_over(struct core *core)
+{
+    struct list now;
+    if (list_empty(&core->hash_waits) || compacting(core)) {
+        return;
+    }
+    list_init(&now);
+    list_splice(&now, &core->hash_waits);
+    struct list *node;
+    while ((node = list_pop_front(&now)) != NULL) {
+        struct core_hash *hash = container_of(node, struct core_hash, node);
+        int error = look_up(core, hash);
+        if (error != 0) {
+            hash->running = false;
+            hash->done(hash, error == CORE_READY ? 0 : error);
+        }
+    }
 }
 
 void core_hash_cancel(struct core_hash *hash)
 {
     if (!hash->running) {
         free(hash);
-    } else if (!list_empty(&hash->node)) { /* still waits for its view */
+    } else if (!list_empty(&hash->node)) { /* still waits for its turn */
         list_remove(&hash->node);
         free(hash);
     } else {

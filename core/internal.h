@@ -119,6 +119,7 @@ struct core {
     /* compaction */
     struct core_hash *compact_hash;
     struct list compact_waits; /* core_request.node */
+    struct list hash_waits;    /* core_hash.node */
 
     /* leases */
     uint64_t expiry_due_ms;
@@ -180,6 +181,7 @@ void store_view_closed(struct core *core);
 /* hash.c */
 void hash_view_opened(struct core *core, struct core_hash *hash);
 int hash_start(struct core *core, struct core_hash *hash);
+void hash_compaction_over(struct core *core); /* serves those who waited for a compaction */
 
 /* compact.c */
 bool compact_slice(struct core *core);
