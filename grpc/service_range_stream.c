@@ -12,6 +12,7 @@ struct stream_call {
     struct service_task task;
     struct call *call;
     struct services *services;
+    Etcdserverpb__RangeRequest request;
     uint64_t rows; /* of the next chunk */
     /* the chunk under way */
     bool cutting, building, last;
@@ -159,13 +160,15 @@ void service_range_stream(void *service, struct call *call, const ProtobufCMessa
     stream->call = call;
     stream->services = service;
     stream->rows = FIRST_CHUNK_ROWS;
+    stream->request = *request;
+    stream->request.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY; /* without an order it means nothing */
     stream->range.done = resolved;
     stream->range.owner = stream;
     stream->task.run = run;
     list_init(&stream->task.node);
     call->state = stream;
     call->handler = &handler;
-    error = core_range(stream->services->core, &stream->range, request);
+    error = core_range(stream->services->core, &stream->range, &stream->request);
     if (error != 0) {
         call_fail(call, error);
     }

@@ -25,8 +25,10 @@ int kv_check_range_stream(const Etcdserverpb__RangeRequest *request)
     if (error != 0) {
         return error;
     }
-    bool sorted = request->sort_target != ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY ||
-                  request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    /* A target without an order passes, and is then ignored. */
+    bool by_key = request->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY &&
+                  request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+    bool sorted = request->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE && !by_key;
     bool filtered = request->min_mod_revision != 0 || request->max_mod_revision != 0 ||
                     request->min_create_revision != 0 || request->max_create_revision != 0;
     return sorted ? ERR_STREAM_SORTED : filtered ? ERR_STREAM_FILTERED : 0;
