@@ -159,7 +159,7 @@ static int scan_rows(struct scan *s, struct bytes from, bool (*visit)(void *, st
     MDB_val k = lmdb_val(from), v;
     int rc = mdb_cursor_get(s->cursor, &k, &v, s->whole ? MDB_FIRST : MDB_SET_RANGE);
     for (; rc == 0; rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT)) {
-        struct bytes value;
+        struct bytes value = {0};
         scan_ahead(s, k.mv_data);
         int error = scan_row(s, k, v, &value);
         if (error != 0) {

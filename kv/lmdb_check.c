@@ -652,7 +652,7 @@ static int older_meta(const struct walk *newest, const struct meta *m)
 
 static int everything(struct walk *w)
 {
-    struct meta both[2];
+    struct meta both[2] = {{0}};
     int error = metas(w, both);
     for (unsigned i = 0; i < 2 && error == 0; i++) {
         error = newest_free_record(w, &both[i]);
@@ -682,7 +682,7 @@ int lmdb_check_image(struct bytes image, const struct lmdb_check_tables *tables,
 int lmdb_check_metas(struct bytes image, struct lmdb_check *out)
 {
     struct walk w = {.image = image, .out = out};
-    struct meta both[2];
+    struct meta both[2] = {{0}};
     *out = (struct lmdb_check){.class = LMDB_CHECK_FINE};
     int error = metas(&w, both);
     for (unsigned i = 0; i < 2 && error == 0; i++) {

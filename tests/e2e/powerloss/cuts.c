@@ -1,9 +1,9 @@
-#include "cuts.h"
+#include "tests/e2e/powerloss/cuts.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/random.h"
-#include "record.h"
+#include "tests/e2e/powerloss/record.h"
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * the order in which the kernel saw them. A descriptor opened with O_DSYNC or O_SYNC is synced by each write. Not seen:
  * writes through a shared mapping, stdio (it calls no exported write), io_uring. The programs here use none of them for
  * data. fallocate that keeps the size changes nothing that a reader could see, and is left out. */
-#include "record.h"
+#include "tests/e2e/powerloss/record.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

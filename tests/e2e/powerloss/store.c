@@ -7,9 +7,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "cuts.h"
 #include "kv/backend.h"
-#include "tests/support/store_image.h"
+#include "tests/e2e/powerloss/cuts.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

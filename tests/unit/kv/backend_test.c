@@ -564,9 +564,9 @@ static void test_a_commit_told_to_fail_changes_nothing_and_the_next_one_succeeds
 }
 
 #define BOTH(test)                                                                                                     \
-    {.name = #test " (memory)", .test_func = test, .setup_func = setup_memory, .teardown_func = teardown},             \
+    {.name = #test " (memory)", .test_func = (test), .setup_func = setup_memory, .teardown_func = teardown},           \
     {                                                                                                                  \
-        .name = #test " (lmdb)", .test_func = test, .setup_func = setup_lmdb, .teardown_func = teardown                \
+        .name = #test " (lmdb)", .test_func = (test), .setup_func = setup_lmdb, .teardown_func = teardown              \
     }
 
 int main(void)
