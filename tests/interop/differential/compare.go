@@ -33,12 +33,13 @@ type difference struct {
 	index    int
 	op       operation
 	resolved proto.Message
+	watching bool // found while settling the watches, not in op's answer
 	fields   []fieldDifference
 	logs     [2]string // how a server ended and its last lines, if it died
 }
 
 // signature tells whether two differences are the same finding: the kind of
-// operation and the first field, without positions in lists.
+// operation and the first field, without positions in lists and numbers.
 func (d *difference) signature() string {
 	path := ""
 	if len(d.fields) > 0 {
@@ -52,9 +53,12 @@ func (d *difference) signature() string {
 			inside = true
 		case r == ']':
 			inside = false
-		case !inside:
+		case !inside && (r < '0' || r > '9'):
 			b.WriteRune(r)
 		}
+	}
+	if d.watching {
+		return "watch " + b.String()
 	}
 	return d.op.kind + " " + b.String()
 }

@@ -5,9 +5,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -64,7 +66,14 @@ func run() int {
 		return 2
 	}
 	defer os.RemoveAll(folder)
-	lab := &laboratory{a: o.a, b: o.b, folder: folder}
+	lab := &laboratory{folder: folder}
+	for name, command := range map[string]*string{"a": &o.a, "b": &o.b} {
+		if *command, err = keepProgram(folder, name, *command); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+	}
+	lab.a, lab.b = o.a, o.b
 	defer func() { lab.discard() }()
 
 	counts := tally{}
@@ -130,6 +139,25 @@ func run() int {
 		return 1
 	}
 	return 0
+}
+
+// keepProgram copies the program of a command, so that building it anew
+// meanwhile doesn't matter, and returns the command with the copy.
+func keepProgram(folder, name, command string) (string, error) {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return "", errors.New("empty command")
+	}
+	path, err := exec.LookPath(words[0])
+	if err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	words[0] = filepath.Join(folder, name+"-"+filepath.Base(path))
+	return strings.Join(words, " "), os.WriteFile(words[0], data, 0o700)
 }
 
 func sum(m map[string]int) int {

@@ -16,7 +16,7 @@ import (
 // quote renders bytes for bash. A long end that repeats one pair of bytes, as
 // big values and long keys here have it, is written as a loop.
 func quote(data []byte) string {
-	const long = 80
+	const long = 24
 	if n := len(data); n > long {
 		start := n - 2
 		for start > 0 && data[start-1] == data[start+1] {
@@ -255,38 +255,45 @@ func describe(op operation, resolved proto.Message) string {
 	return raw + where
 }
 
-// readable prints a message in protobuf's text form, with long runs of one
-// character and of one pair of characters shortened.
+// readable prints a message in protobuf's text form, with what repeats itself
+// shortened.
 func readable(m proto.Message) string {
 	data, err := prototext.MarshalOptions{}.Marshal(m)
 	if err != nil {
 		return err.Error()
 	}
-	return "{" + shortenRuns(string(data)) + "}"
+	return "{" + truncate(string(data), 1500) + "}"
 }
 
 func shortenRuns(text string) string {
-	const long = 40
+	const long = 32
 	var b strings.Builder
 	for i := 0; i < len(text); {
-		j := i + 2
-		for j < len(text) && text[j] == text[j-2] {
-			j++
+		shortened := false
+		// One or two bytes, each of them escaped or not.
+		for period := 1; period <= 8 && !shortened; period++ {
+			j := i + period
+			for j < len(text) && text[j] == text[j-period] {
+				j++
+			}
+			if j-i > max(long, 4*period) {
+				fmt.Fprintf(&b, "%s…%d×", text[i:i+period], (j-i)/period)
+				i += (j - i) / period * period
+				shortened = true
+			}
 		}
-		if j-i > long {
-			fmt.Fprintf(&b, "%s…(%d bytes)…", text[i:i+4], j-i)
-			i = j
-			continue
+		if !shortened {
+			b.WriteByte(text[i])
+			i++
 		}
-		b.WriteByte(text[i])
-		i++
 	}
 	return b.String()
 }
 
 func truncate(text string, limit int) string {
+	size := len(text)
 	if text = shortenRuns(text); len(text) > limit {
-		return fmt.Sprintf("%s… (%d bytes)", text[:limit], len(text))
+		return fmt.Sprintf("%s… (of %d bytes)", text[:limit], size)
 	}
 	return text
 }

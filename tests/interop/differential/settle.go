@@ -122,7 +122,12 @@ func (r *runner) catchUp(op operation) *difference {
 }
 
 // settle waits until every watcher has got what it must, and compares it.
-func (r *runner) settle(op operation) *difference {
+func (r *runner) settle(op operation) (found *difference) {
+	defer func() {
+		if found != nil {
+			found.watching = true
+		}
+	}()
 	if d := r.settleTap(op); d != nil {
 		return d
 	}

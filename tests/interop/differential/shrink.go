@@ -102,6 +102,8 @@ func (l *laboratory) discard() {
 // without what came after, then without ever smaller parts, then with simpler
 // requests. It stops at the deadline with the best it has.
 func (l *laboratory) shrink(operations []operation, found *difference, limit time.Duration) (best []operation, last *difference, steps []proto.Message, attempts int) {
+	defer func(usual time.Duration) { watchLimit = usual }(watchLimit)
+	watchLimit = 2 * time.Second
 	deadline := time.Now().Add(limit)
 	signature := found.signature()
 	best = operations[:found.index+1]

@@ -164,7 +164,9 @@ func (w *watchStream) promises() []string {
 	return broken
 }
 
-const watchLimit = 10 * time.Second
+// watchLimit bounds the wait for what must come. Shrinking lowers it, for there
+// every history that still differs would wait so long.
+var watchLimit = 10 * time.Second
 
 func failure(op operation, resolved proto.Message, path string, a, b any) *difference {
 	return &difference{op: op, resolved: resolved, fields: []fieldDifference{{path, fmt.Sprint(a), fmt.Sprint(b)}}}
