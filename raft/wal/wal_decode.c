@@ -3,6 +3,10 @@
 #include "raft/wal/wal_impl.h"
 #include "raft/wire.h"
 
+/* No log gets there; what counts on from here would wrap around. */
+#define TERM_MAX INT64_MAX
+#define INDEX_MAX INT64_MAX
+
 /* Does the message consist of these fields, each once (bit n of fields: number n)? Optional ones may be missing. */
 static bool consists_of(struct bytes in, uint32_t fields, uint32_t optional)
 {
@@ -41,7 +45,7 @@ int wal_decode_metadata(struct bytes data, struct wal_metadata *out)
 int wal_decode_entry(struct bytes data, struct raft_entry *entry, struct bytes *content)
 {
     if (!consists_of(data, 1U << 2 | 1U << 3, 1U << 1 | 1U << 4) || raft_entry_decode(data, entry, content) != 0 ||
-        entry->index == 0 || entry->term == 0) {
+        entry->index == 0 || entry->term == 0 || entry->term > TERM_MAX) {
         return ERR_MALFORMED;
     }
     /* A change of members without content would be a hard state whose type was damaged. */
@@ -51,7 +55,7 @@ int wal_decode_entry(struct bytes data, struct raft_entry *entry, struct bytes *
 int wal_decode_state(struct bytes data, struct raft_hard_state *out)
 {
     if (!consists_of(data, 1U << 1 | 1U << 2 | 1U << 3, 0) || raft_hard_state_decode(data, out) != 0 ||
-        out->term == 0) {
+        out->term == 0 || out->term > TERM_MAX) {
         return ERR_MALFORMED;
     }
     return 0;
@@ -81,7 +85,8 @@ int wal_decode_snapshot(struct bytes data, struct raft_position *at, struct raft
             return ERR_MALFORMED;
         }
     }
-    if (at->index > 0 && !*has_conf) {
+    if ((at->index > 0 && !*has_conf) || at->index > INDEX_MAX || at->term > TERM_MAX) {
+        raft_conf_state_free(conf);
         return ERR_MALFORMED;
     }
     return 0;
