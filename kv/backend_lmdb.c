@@ -436,7 +436,7 @@ int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend *
     }
     int error = open_locked(config, &l->lock_fd, reason);
     if (error == 0) {
-        error = lmdb_check_file(l->lock_fd, config->path, config->check, &check);
+        error = lmdb_check_file(l->lock_fd, config->path, !config->unchecked, &check);
         if (error != 0) {
             refuse(reason, error, "%s: offset %llu: %s", config->path, (unsigned long long)check.offset, check.reason);
         }

@@ -138,7 +138,7 @@ static int check_cut(void *arg, const char *folder, const struct cut *cut)
     struct expected *e = arg;
     struct backend *b;
     char *reason = NULL, *path = mem_printf("%s/db", folder);
-    struct backend_lmdb_config config = {.path = path, .map_bytes = 64 << 20, .unsafe_no_sync = true, .check = true};
+    struct backend_lmdb_config config = {.path = path, .map_bytes = 64 << 20, .unsafe_no_sync = true};
     uint64_t sum = 0, number = 0;
     int error = backend_open_lmdb(&config, &b, &reason);
     if (error == 0) {

@@ -45,7 +45,7 @@ static int teardown(void **state)
 
 static int open_sized(struct fixture *f, uint64_t map_bytes, struct backend **b, char **reason)
 {
-    struct backend_lmdb_config config = {.path = f->path, .map_bytes = map_bytes, .check = true};
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = map_bytes};
     return backend_open_lmdb(&config, b, reason);
 }
 
@@ -156,7 +156,7 @@ static void test_a_second_process_is_refused(void **state)
 static void test_read_only_opens_may_share_and_never_create(void **state)
 {
     struct fixture *f = *state;
-    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 16 << 20, .read_only = true, .check = true};
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 16 << 20, .read_only = true};
     struct backend *one;
     char *reason;
     assert_int_equal(backend_open_lmdb(&config, &one, &reason), ERR_ABSENT);

@@ -29,7 +29,7 @@ static void open_store(struct fixture *f)
         }
         return;
     }
-    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 256 << 20, .check = true};
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 256 << 20};
     int error = backend_open_lmdb(&config, &f->b, &reason);
     if (error != 0) {
         fail_msg("open: %s: %s", error_name(error), reason == NULL ? "" : reason);

@@ -56,7 +56,7 @@ static int teardown(void **state)
 static void test_the_walk_sees_what_the_backend_sees(void **state)
 {
     struct fixture *f = *state;
-    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .check = true};
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20};
     struct backend *b;
     struct lmdb_check check;
     uint64_t sum, walked;
@@ -265,7 +265,7 @@ static void test_a_refused_open_names_file_and_offset_and_leaves_the_file_as_it_
     unsigned refused = 0;
     random_seed(&random, 6);
     for (int i = 0; i < 200; i++) {
-        struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .check = true};
+        struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20};
         struct backend *b;
         char *reason;
         size_t at = random_below(&random, i < 50 ? 2 * PAGE : f->image.len);
@@ -295,7 +295,7 @@ static void test_an_empty_or_cut_file_is_refused_and_not_made_new(void **state)
     static const size_t lengths[] = {0, 1, 100, PAGE, 2 * PAGE - 1, 2 * PAGE};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         for (int whole = 0; whole < 2; whole++) {
-            struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .check = whole};
+            struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .unchecked = !whole};
             struct backend *b;
             char *reason;
             write_file(f->path, f->image.data, lengths[i]);
@@ -344,7 +344,7 @@ static int get_each(struct backend *b, const struct buffer *keys)
 /* In a process of its own: opens the sound file, damages it under the open map, reads everything. */
 __attribute__((noreturn)) static void meet_damage(struct fixture *f, size_t offset, bool cut, unsigned bit, bool scan)
 {
-    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20, .check = true};
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 64 << 20};
     struct backend *b;
     struct backend_read *r;
     struct buffer keys = {0};
