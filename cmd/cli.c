@@ -549,7 +549,9 @@ bool cli_check_later(const struct cli_call *call)
 {
     for (size_t i = 0; i < call->value_count; i++) {
         const struct cli_value *value = &call->values[i];
-        if (value->flag->later && strcmp(value->text, value->flag->preset) != 0) {
+        bool preset = value->flag->type == CLI_BOOL ? value->truth == (strcmp(value->flag->preset, "true") == 0)
+                                                    : strcmp(value->text, value->flag->preset) == 0;
+        if (value->flag->later && !preset) {
             cli_fail(CLI_BAD_FEATURE, "--%s: not supported by kedge yet", value->flag->name);
             return false;
         }

@@ -174,11 +174,11 @@ void cli_print_globals(const struct cli_program *program, struct buffer *out)
 
 /* --- markdown ----------------------------------------------------------------------------------------------------- */
 
-/* In a table cell "|" would begin the next cell. */
+/* In a table cell "|" would begin the next cell, and "<" a tag. */
 static void print_cell(struct buffer *out, const char *text)
 {
     for (; *text != '\0'; text++) {
-        buffer_printf(out, *text == '|' ? "\\|" : "%c", *text);
+        buffer_printf(out, *text == '|' || *text == '<' ? "\\%c" : "%c", *text);
     }
 }
 

@@ -1,0 +1,331 @@
+/* The command line's syntax, with a small table of its own; then what is made from the tables of the real programs:
+ * usage, completion, documentation. */
+#include "cmd/cli.h"
+#include "cmd/kedgectl/verbs.h"
+#include "cmd/kedgectl/watch_args.h"
+#include "cmd/kedgeutl/commands.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* --- a program to try it with ------------------------------------------------------------------------------------- */
+
+static struct {
+    bool ran;
+    bool flag;
+    int64_t number;
+    char text[64], args[256], list[256];
+} seen;
+
+static int run_do(struct cli_call *call)
+{
+    seen.ran = true;
+    if (!cli_take_variables(call, NULL) || !cli_check_later(call)) {
+        return CLI_ERROR;
+    }
+    seen.flag = cli_bool(call, "flag");
+    seen.number = cli_number(call, "number");
+    snprintf(seen.text, sizeof seen.text, "%s", cli_string(call, "text"));
+    for (const char *const *item = cli_strings(call, "list"); *item != NULL; item++) {
+        strcat(strcat(seen.list, *item), ";");
+    }
+    for (int i = 0; i < call->arg_count; i++) {
+        strcat(strcat(seen.args, call->args[i]), ";");
+    }
+    return CLI_OK;
+}
+
+static const struct cli_flag globals[] = {
+    {"text", 't', CLI_STRING, "none", NULL, false, "a text"},
+    {"list", 0, CLI_STRINGS, "a,b", NULL, false, "texts"},
+    {"future", 0, CLI_STRING, "", NULL, true, "not yet"},
+    {0},
+};
+static const struct cli_flag do_flags[] = {
+    {"flag", 'f', CLI_BOOL, "false", NULL, false, "a switch"},
+    {"number", 'n', CLI_INT64, "7", "1|2|3", false, "a number"},
+    {0},
+};
+static const struct cli_command commands[] = {
+    {"do", "Group", "<what>", "Does it", NULL, do_flags, false, false, false, run_do},
+    {"dash", "Group", "", "Runs", NULL, do_flags, false, false, false, run_do},
+    {"sub", "Group", "", "A group", NULL, NULL, false, false, false, NULL},
+    {"sub do", NULL, "", "Does it too", NULL, do_flags, false, false, false, run_do},
+    {"later", "Group", "", "Will do it", NULL, NULL, false, false, true, NULL},
+};
+static const struct cli_program program = {"prog", "A program.", "PROG", globals, commands, 5};
+
+static char output[65536];
+
+static int run_env(char **argv, char **env)
+{
+    int argc = 0, saved_out = dup(1), saved_err = dup(2);
+    FILE *file = tmpfile();
+    while (argv[argc] != NULL) {
+        argc++;
+    }
+    fflush(stdout);
+    dup2(fileno(file), 1);
+    dup2(fileno(file), 2);
+    memset(&seen, 0, sizeof seen);
+    int status = cli_main(&program, argc, argv, env);
+    fflush(stdout);
+    fflush(stderr);
+    dup2(saved_out, 1);
+    dup2(saved_err, 2);
+    close(saved_out);
+    close(saved_err);
+    rewind(file);
+    output[fread(output, 1, sizeof output - 1, file)] = '\0';
+    fclose(file);
+    return status;
+}
+
+#define RUN(...) run_env((char *[]){"prog", __VA_ARGS__, NULL}, (char *[]){NULL})
+
+static void expect_output(const char *text)
+{
+    if (strstr(output, text) == NULL) {
+        fail_msg("expected \"%s\" in:\n%s", text, output);
+    }
+}
+
+static void test_flags_may_stand_anywhere_and_in_all_forms(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("--text", "x", "do", "one", "-f", "two", "--number=-0x10", "--", "-n", "--"), 0);
+    assert_string_equal(seen.text, "x");
+    assert_true(seen.flag);
+    assert_int_equal(seen.number, -16);
+    assert_string_equal(seen.args, "one;two;-n;--;");
+    assert_string_equal(seen.list, "a;b;");
+    assert_int_equal(RUN("do", "-fn3", "-t=y", "--flag=false", "--list=c", "--list", "d,e", "-"), 0);
+    assert_false(seen.flag);
+    assert_int_equal(seen.number, 3);
+    assert_string_equal(seen.text, "y");
+    assert_string_equal(seen.list, "c;d;e;");
+    assert_string_equal(seen.args, "-;");
+    assert_int_equal(RUN("-t", "do", "do"), 0);
+    assert_string_equal(seen.text, "do");
+}
+
+static void test_bad_flags_are_told_in_cobra_s_words(void **state)
+{
+    (void)state;
+    static char *const cases[][3] = {
+        {"--nosuch", "--", "Error: unknown flag: --nosuch\nUsage:\n"},
+        {"-fx", "--", "Error: unknown shorthand flag: 'x' in -fx\n"},
+        {"--number=x", "--", "Error: invalid argument \"x\" for \"-n, --number\" flag: strconv.ParseInt: parsing"},
+        {"--flag=maybe", "--", "invalid argument \"maybe\" for \"-f, --flag\" flag: strconv.ParseBool: parsing"},
+        {"--list=1", "--text", "Error: flag needs an argument: --text\n"},
+        {"--list=1", "-fn", "Error: flag needs an argument: 'n' in -fn\n"},
+        {"--=1", "--", "Error: bad flag syntax: --=1\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(RUN("do", cases[i][0], cases[i][1]), CLI_ERROR);
+        assert_false(seen.ran);
+        expect_output(cases[i][2]);
+    }
+}
+
+static void test_commands_are_known_by_a_unique_beginning(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("da"), 0);
+    assert_true(seen.ran);
+    assert_int_equal(RUN("s", "d"), 0);
+    assert_true(seen.ran);
+    assert_int_equal(RUN("d"), CLI_ERROR); /* do or dash */
+    expect_output("Error: unknown command \"d\" for \"prog\"");
+    assert_int_equal(RUN("dos"), CLI_ERROR);
+    expect_output("Did you mean this?\n\tdo\n");
+    expect_output("Run 'prog --help' for usage.");
+    assert_int_equal(RUN("sub", "nosuch"), 0); /* a group explains itself */
+    expect_output("prog sub [command]");
+}
+
+static void test_what_is_not_there_yet_is_refused_by_name(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("later", "--any", "thing"), CLI_BAD_FEATURE);
+    expect_output("Error: prog later: not supported by kedge yet");
+    assert_int_equal(RUN("do", "--future=x"), CLI_ERROR);
+    expect_output("Error: --future: not supported by kedge yet");
+    assert_int_equal(RUN("do", "--future="), 0);
+}
+
+static void test_variables_stand_in_for_inherited_flags_only(void **state)
+{
+    (void)state;
+    char *argv[] = {"prog", "do", NULL}, *given[] = {"prog", "do", "--text=a", NULL};
+    assert_int_equal(run_env(argv, (char *[]){"PROG_TEXT=b", "PROG_NUMBER=1", "OTHER_TEXT=c", NULL}), 0);
+    assert_string_equal(seen.text, "b");
+    assert_int_equal(seen.number, 7);
+    expect_output("\"environment-variable\":\"PROG_NUMBER=1\"");
+    assert_int_equal(run_env(given, (char *[]){"PROG_TEXT=b", NULL}), CLI_ERROR);
+    expect_output("conflicting environment variable is shadowed");
+    assert_int_equal(run_env(argv, (char *[]){"PROG_FUTURE=b", NULL}), CLI_ERROR);
+    expect_output("--future: not supported by kedge yet");
+}
+
+static void test_help_is_asked_for_in_two_ways(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("do", "--help"), 0);
+    assert_false(seen.ran);
+    expect_output("Does it\n\nUsage:\n  prog do <what> [flags]\n\nFlags:\n  -f, --flag         a switch\n");
+    assert_int_equal(RUN("-h"), 0);
+    expect_output("Group:\n  do          Does it\n");
+}
+
+/* --- made from the tables ----------------------------------------------------------------------------------------- */
+
+static void expect_file(const char *path, const struct buffer *text)
+{
+    static char recorded[65536];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t len = fread(recorded, 1, sizeof recorded, file);
+    fclose(file);
+    if (len != text->len || memcmp(recorded, text->data, len) != 0) {
+        fail_msg("%s isn't what the table of commands gives; make it again with: build/%.8s __markdown >%s", path,
+                 path + 5, path);
+    }
+}
+
+static void test_the_documentation_is_what_the_tables_give(void **state)
+{
+    (void)state;
+    struct buffer text = {0};
+    cli_print_markdown(&kedgectl, &text);
+    expect_file("docs/kedgectl.md", &text);
+    text.len = 0;
+    cli_print_markdown(&kedgeutl, &text);
+    expect_file("docs/kedgeutl.md", &text);
+    buffer_free(&text);
+}
+
+static bool has_line(const struct buffer *text, const char *line)
+{
+    char whole[128];
+    snprintf(whole, sizeof whole, "\n%s\n", line);
+    return memmem(text->data, text->len, whole, strlen(whole)) != NULL;
+}
+
+static void test_completion_offers_every_command_and_flag_of_the_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < kedgectl.command_count; i++) {
+        const struct cli_command *c = &kedgectl.commands[i];
+        const struct cli_command *parent = cli_parent(&kedgectl, c);
+        struct buffer out = {0};
+        char *words[] = {parent == NULL ? "" : (char *)(uintptr_t)parent->path, ""};
+        buffer_append(&out, "\n", 1);
+        cli_complete(&kedgectl, parent == NULL ? 1 : 2, parent == NULL ? words + 1 : words, &out);
+        assert_true(has_line(&out, cli_name(c)) == !c->hidden);
+        for (const struct cli_flag *f = c->flags; f != NULL && f->name != NULL; f++) {
+            struct buffer flags = {0};
+            char flag[64], path[64], *given[] = {path, NULL, "-"};
+            snprintf(path, sizeof path, "%s", c->path);
+            snprintf(flag, sizeof flag, "--%s", f->name);
+            given[1] = strchr(path, ' ') == NULL ? "" : strchr(path, ' ') + 1;
+            path[strcspn(path, " ")] = '\0';
+            buffer_append(&flags, "\n", 1);
+            cli_complete(&kedgectl, 3, given, &flags);
+            assert_true(has_line(&flags, flag));
+            buffer_free(&flags);
+        }
+        buffer_free(&out);
+    }
+}
+
+static void test_usage_shows_every_flag_of_the_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < kedgectl.command_count; i++) {
+        struct buffer out = {0};
+        cli_print_usage(&kedgectl, &kedgectl.commands[i], &out);
+        for (const struct cli_flag *f = kedgectl.commands[i].flags; f != NULL && f->name != NULL; f++) {
+            char flag[64];
+            snprintf(flag, sizeof flag, "--%s ", f->name);
+            assert_non_null(memmem(out.data, out.len, flag, strlen(flag)));
+        }
+        buffer_free(&out);
+    }
+}
+
+static void test_the_completion_script_is_valid_bash(void **state)
+{
+    (void)state;
+    struct buffer text = {0};
+    cli_print_bash(&kedgectl, &text);
+    FILE *shell = popen("bash -n", "w");
+    fwrite(text.data, 1, text.len, shell);
+    assert_int_equal(pclose(shell), 0);
+    buffer_free(&text);
+}
+
+/* --- watch's arguments -------------------------------------------------------------------------------------------- */
+
+static const char *watch_line(struct cli_call *call, char **words, struct watch_args *out)
+{
+    int count = 0;
+    bool fatal;
+    while (words[count] != NULL) {
+        count++;
+    }
+    *out = (struct watch_args){0};
+    return watch_args_of_line(call, count, words, out, &fatal);
+}
+
+#define LINE(...) watch_line(&call, (char *[]){"watch", __VA_ARGS__, NULL}, &args)
+
+static void test_watch_takes_key_range_flags_and_a_command(void **state)
+{
+    (void)state;
+    char *none[] = {NULL}, *key[] = {"ETCDCTL_WATCH_KEY=k", "ETCDCTL_WATCH_RANGE_END=z", NULL};
+    struct cli_call call = {.program = &kedgectl, .env = none};
+    struct watch_args args;
+    assert_null(LINE("a", "b", "--rev", "5", "--prev-kv", "--", "echo", "-n"));
+    assert_string_equal(args.key, "a");
+    assert_string_equal(args.range_end, "b");
+    assert_int_equal(args.revision, 5);
+    assert_true(args.prev_kv);
+    assert_string_equal(args.command[0], "echo");
+    assert_string_equal(args.command[1], "-n");
+    assert_string_equal(LINE("a", "--"), "bad number of arguments (found separator --, but no commands)");
+    assert_string_equal(LINE("--prefix"), "bad number of arguments");
+    assert_string_equal(LINE("a", "b", "--prefix"), "`range_end` and `--prefix` are mutually exclusive");
+    assert_string_equal(LINE("a", "--nosuch"), "unknown flag: --nosuch");
+    call.env = key;
+    assert_string_equal(LINE("a"), "bad number of arguments (found conflicting environment key)");
+    assert_null(LINE("--rev=1", "--", "echo"));
+    assert_string_equal(args.key, "k");
+    assert_string_equal(args.range_end, "z");
+    arena_free(&call.arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flags_may_stand_anywhere_and_in_all_forms),
+        cmocka_unit_test(test_bad_flags_are_told_in_cobra_s_words),
+        cmocka_unit_test(test_commands_are_known_by_a_unique_beginning),
+        cmocka_unit_test(test_what_is_not_there_yet_is_refused_by_name),
+        cmocka_unit_test(test_variables_stand_in_for_inherited_flags_only),
+        cmocka_unit_test(test_help_is_asked_for_in_two_ways),
+        cmocka_unit_test(test_the_documentation_is_what_the_tables_give),
+        cmocka_unit_test(test_completion_offers_every_command_and_flag_of_the_table),
+        cmocka_unit_test(test_usage_shows_every_flag_of_the_table),
+        cmocka_unit_test(test_the_completion_script_is_valid_bash),
+        cmocka_unit_test(test_watch_takes_key_range_flags_and_a_command),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
