@@ -53,6 +53,9 @@ struct wal_fs {
      * write inside fails for lack of space only where the file system can't promise otherwise. -EOPNOTSUPP: grown, but
      * without a promise (the caller goes on). */
     int (*allocate)(struct wal_file *file, uint64_t offset, uint64_t len);
+    /* Bytes offset..offset+len, inside of the file, read as zeroes from now on and keep their space; without writing or
+     * reading them. Optional: NULL or -EOPNOTSUPP, then zeroes are written over what isn't zero. */
+    int (*zero)(struct wal_file *file, uint64_t offset, uint64_t len);
     int (*truncate)(struct wal_file *file, uint64_t len); /* shorter or longer; longer reads as zeroes */
     int (*sync)(struct wal_file *file);                   /* fdatasync: content and length */
     /* An exclusive lock on the whole file for as long as it is open (F_OFD_SETLK; etcd's WAL does the same, so the two

@@ -169,6 +169,15 @@ static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
     return error != 0 ? error : -EOPNOTSUPP;
 }
 
+static int posix_zero(struct wal_file *file, uint64_t offset, uint64_t len)
+{
+    int status;
+    do {
+        status = fallocate(fd_of(file), FALLOC_FL_ZERO_RANGE, (off_t)offset, (off_t)len);
+    } while (status < 0 && errno == EINTR);
+    return status < 0 && errno == ENOSYS ? -EOPNOTSUPP : result(status);
+}
+
 static int posix_truncate(struct wal_file *file, uint64_t len)
 {
     return result(ftruncate(fd_of(file), (off_t)len));
@@ -206,6 +215,7 @@ const struct wal_fs *wal_fs_posix(void)
         .read = posix_read,
         .write = posix_write,
         .allocate = posix_allocate,
+        .zero = posix_zero,
         .truncate = posix_truncate,
         .sync = posix_sync,
         .lock = posix_lock,

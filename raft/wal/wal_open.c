@@ -395,17 +395,36 @@ static int write_zeroes(struct wal_file *file, uint64_t from, uint64_t to)
     return error;
 }
 
+/* Makes everything from offset on read as zeroes. Where the file system can't just say so, only what isn't zero yet is
+ * written over: most often that is nothing. */
+static int clear_behind(struct wal_file *file, uint64_t offset, uint64_t size)
+{
+    uint64_t stale_end;
+    int error = -EOPNOTSUPP;
+    if (offset >= size) {
+        return 0;
+    }
+    if (file->fs->zero != NULL) {
+        error = file->fs->zero(file, offset, size - offset);
+    }
+    if (error != -EOPNOTSUPP && wal_error(error) != ERR_DISK_FULL) {
+        return error;
+    }
+    error = find_stale(file, offset, &stale_end);
+    return error != 0 ? error : write_zeroes(file, offset, stale_end);
+}
+
 /* Behind the last good record nothing but zeroes may stand. They are written over what is there, so that the blocks
  * stay ours. Then all that was read is synced: a process that was killed may have left it in memory only, and from now
  * on it counts as durable. */
-static int prepare_tail(struct opening *o, uint64_t offset, uint64_t stale_end)
+static int prepare_tail(struct opening *o, uint64_t offset)
 {
     struct wal *w = o->w;
     struct wal_segment *tail = wal_tail(w);
     uint64_t size;
     int error = w->fs->size(tail->file, &size);
-    if (error == 0 && stale_end > offset) {
-        error = write_zeroes(tail->file, offset, stale_end);
+    if (error == 0) {
+        error = clear_behind(tail->file, offset, size);
     }
     if (error != 0) {
         return system_fault(o, "clear the end of", tail->name, error);
@@ -423,7 +442,7 @@ static int prepare_tail(struct opening *o, uint64_t offset, uint64_t stale_end)
     return 0;
 }
 
-static int make_writable(struct opening *o, uint64_t offset, uint64_t stale_end)
+static int make_writable(struct opening *o, uint64_t offset)
 {
     struct wal *w = o->w;
     for (size_t i = 0; i < o->count; i++) {
@@ -441,7 +460,7 @@ static int make_writable(struct opening *o, uint64_t offset, uint64_t stale_end)
             return error;
         }
     }
-    int error = prepare_tail(o, offset, stale_end);
+    int error = prepare_tail(o, offset);
     if (error != 0) {
         return error;
     }
@@ -480,18 +499,18 @@ static int open_log(struct opening *o)
     if (error != 0) {
         return error;
     }
-    size_t last = o->count - 1;
-    error = find_stale(o->files[last], offset, &stale_end);
-    if (error != 0) {
-        return system_fault(o, "read", o->names[last], error);
-    }
     if (torn) {
+        size_t last = o->count - 1;
+        error = find_stale(o->files[last], offset, &stale_end);
+        if (error != 0) {
+            return system_fault(o, "read", o->names[last], error);
+        }
         o->contents->repaired = true;
         o->contents->repaired_file = wal_path(o->w, o->names[last]);
         o->contents->repaired_offset = offset;
         o->contents->repaired_bytes = stale_end - offset;
     }
-    return o->writing ? make_writable(o, offset, stale_end) : 0;
+    return o->writing ? make_writable(o, offset) : 0;
 }
 
 static int run(const struct wal_config *config, bool writing, struct wal **out, struct wal_contents *contents,
