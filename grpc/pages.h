@@ -21,6 +21,6 @@ struct pages {
 };
 
 /* For http1_options.handle; owner is a struct pages. */
-void pages_handle(void *pages, struct http1_request *request);
+void pages_handle(void *owner, struct http1_request *request);
 
 #endif

@@ -27,7 +27,7 @@ void services_register(struct services *services, struct server *server);
 void services_close(struct services *services);
 
 /* For server_options: what etcd's interceptors check, in their order (grpc.md "Metadata and interceptors"). */
-int services_intercept(void *services, struct call *call);
+int services_intercept(void *owner, struct call *call);
 
 /* The hub's ready callback: kv/watch.h, watch_config.ready. */
 struct watch_stream;

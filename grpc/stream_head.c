@@ -6,7 +6,7 @@
 
 enum { SEEN_METHOD = 1, SEEN_PATH = 2, SEEN_SCHEME = 4, SEEN_AUTHORITY = 8 };
 
-#define IS(name, text) (memcmp((name).data, text, sizeof text - 1) == 0)
+#define IS(name, text) (memcmp((name).data, (text), sizeof(text) - 1) == 0)
 
 static void keep(struct stream *s, struct bytes name, struct bytes value)
 {

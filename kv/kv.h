@@ -323,7 +323,7 @@ bool kv_downgrade(const struct kv *kv, const char **target_version); /* enabled?
 
 /* What raft starts from: voters and learners as table `members` has them, ascending. Arena arrays. */
 void kv_conf_state(const struct kv *kv, struct arena *arena, uint64_t **voters, size_t *voter_count,
-                   uint64_t **learners, size_t *learner_count);
+                   uint64_t **learners, size_t *learners_count);
 
 /* ------------------------------------------------------------------------------------------------------- for others
  * --- */

@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-extern char **environ;
-
 int main(int argc, char **argv)
 {
     struct config config;

@@ -161,7 +161,7 @@ static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
     if (status == 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
         return result(status);
     }
-    uint64_t size;
+    uint64_t size = 0;
     int error = posix_size(file, &size);
     if (error == 0 && size < offset + len) {
         error = result(ftruncate(fd_of(file), (off_t)(offset + len)));

@@ -470,7 +470,7 @@ static void crash_at(struct fixture *f, uint64_t call, bool *happened)
             durable = error == 0 ? saved : durable;
         }
         if (error == 0 && saved % 10 == 0) {
-            error = wal_prepare(f->w) == ERR_IO ? 0 : 0;
+            (void)wal_prepare(f->w); /* what fails here is met again by the next save */
         }
     }
     *happened = memory_fs_failed_call(f->m)[0] != '\0';
