@@ -24,6 +24,12 @@ static struct {
     char text[64], args[256], list[256];
 } seen;
 
+static void append(char *list, size_t size, const char *item)
+{
+    size_t len = strlen(list);
+    snprintf(list + len, size - len, "%s;", item);
+}
+
 static int run_do(struct cli_call *call)
 {
     seen.ran = true;
@@ -34,10 +40,10 @@ static int run_do(struct cli_call *call)
     seen.number = cli_number(call, "number");
     snprintf(seen.text, sizeof seen.text, "%s", cli_string(call, "text"));
     for (const char *const *item = cli_strings(call, "list"); *item != NULL; item++) {
-        strcat(strcat(seen.list, *item), ";");
+        append(seen.list, sizeof seen.list, *item);
     }
     for (int i = 0; i < call->arg_count; i++) {
-        strcat(strcat(seen.args, call->args[i]), ";");
+        append(seen.args, sizeof seen.args, call->args[i]);
     }
     return CLI_OK;
 }
