@@ -107,6 +107,20 @@ static uint64_t stored_number(struct backend *backend, const char *name)
     return number;
 }
 
+/* Did a member ever write to it? A first start that ended between making the store and making the log leaves one that is
+ * not, and the next start goes on from there. */
+static bool store_is_used(struct member *member)
+{
+    struct backend_read *read;
+    struct bytes value;
+    CHECK(backend_read_begin(member->backend, &read) == 0);
+    bool used = backend_get(read, BACKEND_META, bytes_str("consistent_index"), &value) != ERR_ABSENT ||
+                backend_get(read, BACKEND_KEDGE, bytes_str(KEDGE_MEMBER_ID), &value) != ERR_ABSENT ||
+                backend_count(read, BACKEND_KEY) > 0;
+    backend_read_end(read);
+    return used;
+}
+
 static void store_ids(struct member *member)
 {
     uint8_t id[8], cluster[8];
@@ -335,12 +349,11 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     if (wal_exists(wal_fs_posix(), member->wal_dir, &have_log, &reason) != 0) {
         refuse("cannot read directory", member->wal_dir, reason);
     }
-    struct stat info;
-    if (!have_log && stat(member->db_path, &info) == 0 && info.st_size > 0) {
+    open_store(member);
+    if (!have_log && store_is_used(member)) {
         refuse("there is a store but no write-ahead log", member->db_path,
                "put the log back, or move the whole data directory away to begin anew");
     }
-    open_store(member);
     if (!have_log) {
         bootstrap(member);
     }

@@ -20,8 +20,14 @@ struct change {
     uint64_t offset, len;
 };
 
+/* What a file holds; zeros from the buffer's end to the size (a preallocated log is mostly that). */
+struct content {
+    struct buffer bytes;
+    uint64_t size;
+};
+
 struct file {
-    struct buffer durable;
+    struct content durable;
     struct change *changes;
     size_t count, capacity;
 };
@@ -176,23 +182,25 @@ static void name_changed(struct cuts *c, struct name_change change)
 
 /* --- content --- */
 
-static void content_size(struct buffer *b, uint64_t size)
+static void content_size(struct content *c, uint64_t size)
 {
-    if (size > b->len) {
-        memset(buffer_reserve(b, size - b->len), 0, size - b->len);
-    }
-    b->len = size;
+    c->size = size;
+    c->bytes.len = c->bytes.len < size ? c->bytes.len : size;
 }
 
-static void content_write(struct buffer *b, uint64_t offset, const uint8_t *bytes, uint64_t len)
+static void content_write(struct content *c, uint64_t offset, const uint8_t *bytes, uint64_t len)
 {
+    struct buffer *b = &c->bytes;
     if (offset + len > b->len) {
-        content_size(b, offset + len);
+        size_t more = offset + len - b->len;
+        memset(buffer_reserve(b, more), 0, more);
+        b->len += more;
     }
     memcpy(b->data + offset, bytes, len);
+    c->size = c->size > b->len ? c->size : b->len;
 }
 
-static void content_apply(struct buffer *b, const struct change *c)
+static void content_apply(struct content *b, const struct change *c)
 {
     if (c->bytes == NULL) {
         content_size(b, c->offset);
@@ -202,7 +210,7 @@ static void content_apply(struct buffer *b, const struct change *c)
 }
 
 /* Each sector of the write, or not. */
-static void content_tear(struct cuts *cuts, struct buffer *b, const struct change *c)
+static void content_tear(struct cuts *cuts, struct content *b, const struct change *c)
 {
     uint64_t at = c->offset, end = c->offset + c->len;
     while (at < end) {
@@ -248,12 +256,12 @@ static void file_sync(struct cuts *c, uint32_t number)
 
 enum choice { NOTHING, EVERYTHING, RANDOM };
 
-static struct buffer content_of(struct cuts *c, uint32_t number, enum choice choice)
+static struct content content_of(struct cuts *c, uint32_t number, enum choice choice)
 {
     struct file *f = file_at(c, number);
-    struct buffer b = {0};
+    struct content b = {.size = f->durable.size};
     uint64_t odds = 1 + random_below(&c->random, 9); /* of ten changes */
-    buffer_append(&b, f->durable.data, f->durable.len);
+    buffer_append(&b.bytes, f->durable.bytes.data, f->durable.bytes.len);
     for (size_t i = 0; i < f->count && choice != NOTHING; i++) {
         const struct change *change = &f->changes[i];
         bool tear = choice == RANDOM && change->bytes != NULL && random_below(&c->random, 8) == 0;
@@ -266,16 +274,17 @@ static struct buffer content_of(struct cuts *c, uint32_t number, enum choice cho
     return b;
 }
 
-static void put_file(const char *folder, const char *path, const struct buffer *content)
+static void put_file(const char *folder, const char *path, const struct content *content)
 {
     char *full = mem_printf("%s/%s", folder, path);
     int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0, "%s", full);
-    for (size_t at = 0; at < content->len;) {
-        ssize_t n = write(fd, content->data + at, content->len - at);
+    for (size_t at = 0; at < content->bytes.len;) {
+        ssize_t n = write(fd, content->bytes.data + at, content->bytes.len - at);
         CHECK(n > 0, "%s", full);
         at += (size_t)n;
     }
+    CHECK(ftruncate(fd, (off_t)content->size) == 0, "%s", full);
     close(fd);
     free(full);
 }
@@ -326,7 +335,7 @@ static uint64_t mix(uint64_t hash, const void *data, size_t len)
 static int state(struct cuts *c, const char *kind, enum choice data, size_t name_changes)
 {
     static struct names names;
-    struct buffer contents[NAMES];
+    struct content contents[NAMES];
     uint64_t hash = c->cut.acked + 1;
     names_copy(&names, &c->durable);
     for (size_t i = 0; i < name_changes; i++) {
@@ -334,8 +343,9 @@ static int state(struct cuts *c, const char *kind, enum choice data, size_t name
     }
     for (size_t i = 0; i < names.count; i++) {
         const struct name *n = &names.list[i];
-        contents[i] = n->file == 0 ? (struct buffer){0} : content_of(c, n->file, data);
-        hash = mix(mix(hash, n->path, strlen(n->path)), contents[i].data, contents[i].len);
+        contents[i] = n->file == 0 ? (struct content){0} : content_of(c, n->file, data);
+        hash =
+            mix(mix(hash ^ contents[i].size, n->path, strlen(n->path)), contents[i].bytes.data, contents[i].bytes.len);
     }
     int rc = 0;
     if (!seen_before(c, hash)) {
@@ -357,7 +367,7 @@ static int state(struct cuts *c, const char *kind, enum choice data, size_t name
         rc = c->check(c->arg, c->folder, &c->cut);
     }
     for (size_t i = 0; i < names.count; i++) {
-        buffer_free(&contents[i]);
+        buffer_free(&contents[i].bytes);
     }
     names_free(&names);
     return rc;
@@ -451,7 +461,7 @@ static int events(struct cuts *c)
 static void forget(struct cuts *c)
 {
     for (size_t i = 0; i < c->file_count; i++) {
-        buffer_free(&c->files[i].durable);
+        buffer_free(&c->files[i].durable.bytes);
         free(c->files[i].changes);
     }
     for (size_t i = 0; i < c->change_count; i++) {
