@@ -12,14 +12,18 @@
  * One loop with a stack of frames does both the scan and the unpacking: with an arena it stores, without one it only
  * looks. Memory is bounded by the input: a field of two bytes costs at most one struct and twice its slot in an array.
  *
- * Two things differ from Go on purpose: nesting ends at 100 (Go: 10,000), and a string with a NUL in it is refused,
+ * Two things differ from Go on purpose: unknown groups nest at most 100 deep, and a string with a NUL in it is refused,
  * because a C string would silently be another one. */
 #include "base/pb.h"
 #include "base/check.h"
 #include "base/error.h"
 
+#include <stdlib.h>
+
 enum {
-    DEPTH_MAX = 100,
+    DEPTH_MAX = 10000,     /* as Go's decoder: a txn nested deeper than its limit of operations is refused for that */
+    DEPTH_AT_ONCE = 32,    /* frames without asking the heap */
+    GROUP_DEPTH_MAX = 100, /* of unknown fields */
     ELEMENTS_MAX = 4 << 20,
     FIELD_NUMBER_MAX = (1 << 29) - 1,
 };
@@ -44,7 +48,8 @@ struct decoder {
     size_t elements;     /* how many more are allowed */
     unsigned depth, depth_max;
     const char *reason;
-    struct frame frames[DEPTH_MAX];
+    struct frame *frames, first[DEPTH_AT_ONCE];
+    unsigned capacity;
 };
 
 /* --- reading the wire --------------------------------------------------------------------------------------------- */
@@ -133,7 +138,7 @@ static bool skip_value(struct decoder *d, const uint8_t *end, enum wire wire)
 
 static bool skip_group(struct decoder *d, const uint8_t *end, uint32_t number)
 {
-    uint32_t open[DEPTH_MAX];
+    uint32_t open[GROUP_DEPTH_MAX];
     unsigned depth = 0;
     open[depth++] = number;
     while (depth > 0) {
@@ -142,7 +147,7 @@ static bool skip_group(struct decoder *d, const uint8_t *end, uint32_t number)
             return false;
         }
         if (wire == WIRE_GROUP) {
-            if (depth + d->depth >= d->depth_max) {
+            if (depth == GROUP_DEPTH_MAX || depth + d->depth >= d->depth_max) {
                 d->reason = reason_depth;
                 return false;
             }
@@ -333,6 +338,23 @@ static bool decode_string(struct decoder *d, struct frame *f, const ProtobufCFie
     return true;
 }
 
+static void frames_grow(struct decoder *d)
+{
+    struct frame *old = d->frames == d->first ? NULL : d->frames;
+    d->frames = mem_realloc(old, 2 * (size_t)d->capacity * sizeof *d->frames);
+    if (old == NULL) {
+        memcpy(d->frames, d->first, sizeof d->first);
+    }
+    d->capacity *= 2;
+}
+
+static void frames_free(struct decoder *d)
+{
+    if (d->frames != d->first) {
+        free(d->frames);
+    }
+}
+
 /* Goes into a nested message: its fields are the next ones that the loop reads. */
 static bool decode_message(struct decoder *d, struct frame *f, const ProtobufCFieldDescriptor *field,
                            struct bytes content)
@@ -352,6 +374,9 @@ static bool decode_message(struct decoder *d, struct frame *f, const ProtobufCFi
         message = *slot;
     }
     d->at = content.data;
+    if (d->depth == d->capacity) {
+        frames_grow(d); /* f is gone from here on */
+    }
     d->frames[d->depth++] = (struct frame){.type = type, .message = message, .end = content.data + content.len};
     return true;
 }
@@ -420,6 +445,8 @@ static int decode(const ProtobufCMessageDescriptor *type, struct bytes in, struc
     d.at = in.data;
     d.arena = arena;
     d.reason = NULL;
+    d.frames = d.first;
+    d.capacity = DEPTH_AT_ONCE;
     d.depth_max = limits.depth == 0 || limits.depth > DEPTH_MAX ? DEPTH_MAX : limits.depth;
     d.elements = limits.elements;
     if (d.elements == 0) {
@@ -440,9 +467,11 @@ static int decode(const ProtobufCMessageDescriptor *type, struct bytes in, struc
             if (fault != NULL) {
                 *fault = (struct pb_fault){.reason = d.reason, .offset = (size_t)(d.at - in.data)};
             }
+            frames_free(&d);
             return ERR_MALFORMED;
         }
     }
+    frames_free(&d);
     if (out != NULL) {
         *out = message;
     }

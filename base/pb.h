@@ -9,7 +9,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 struct pb_limits {
-    unsigned depth;  /* nested messages; 0 = 100 */
+    unsigned depth;  /* nested messages; 0 = 10,000, as Go's decoder */
     size_t elements; /* fields in all, nested ones included; 0 = one for each byte of input, at most 4 Mi */
 };
 

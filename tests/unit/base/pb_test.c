@@ -327,13 +327,22 @@ static void test_depth_is_limited(void **state)
     (void)state;
     const ProtobufCMessageDescriptor *txn = &etcdserverpb__txn_request__descriptor;
     struct buffer b = nested_transactions(49);
-    assert_int_equal(pb_scan(txn, buffer_bytes(&b), (struct pb_limits){0}, NULL), 0);
     assert_int_equal(pb_scan(txn, buffer_bytes(&b), (struct pb_limits){.depth = 98}, NULL), ERR_MALFORMED);
     assert_int_equal(pb_scan(txn, buffer_bytes(&b), (struct pb_limits){.depth = 99}, NULL), 0);
     buffer_free(&b);
 
+    b = nested_transactions(4999); /* and the outermost: 9,999 messages */
+    assert_int_equal(pb_scan(txn, buffer_bytes(&b), (struct pb_limits){0}, NULL), 0);
+    Etcdserverpb__TxnRequest *outer = (void *)pb_unpack(txn, buffer_bytes(&b), &arena, NULL);
+    int levels = 0;
+    for (; outer->n_success > 0; levels++) {
+        outer = outer->success[0]->request_txn;
+    }
+    assert_int_equal(levels, 4999);
+    buffer_free(&b);
+
     struct pb_fault fault;
-    b = nested_transactions(10000);
+    b = nested_transactions(5000);
     assert_int_equal(pb_scan(txn, buffer_bytes(&b), (struct pb_limits){0}, &fault), ERR_MALFORMED);
     assert_string_equal(fault.reason, "exceeded maximum recursion depth");
     assert_null(pb_unpack(txn, buffer_bytes(&b), &arena, NULL));
