@@ -126,14 +126,6 @@ static void close_watch(struct watch_call *watch)
     watch_out_free(&watch->out);
 }
 
-/* etcd ends the stream when the client sends no more: what was queued goes out first. */
-static void on_half_close(struct call *call)
-{
-    struct watch_call *watch = call->state;
-    close_watch(watch);
-    call_finish(call, GRPC_OK, "");
-}
-
 static void on_writable(struct call *call)
 {
     enlist(call->state);
@@ -148,7 +140,8 @@ static void on_cancel(struct call *call, int reason)
 static void open_watch(void *service, struct call *call)
 {
     static const struct call_handler handler = {
-        .on_message = on_message, .on_half_close = on_half_close, .on_writable = on_writable, .on_cancel = on_cancel};
+        /* No on_half_close: a client that sends no more goes on receiving, as with etcd. */
+        .on_message = on_message, .on_writable = on_writable, .on_cancel = on_cancel};
     struct services *services = service;
     struct watch_call *watch = arena_zalloc(&call->arena, sizeof *watch);
     watch->call = call;
