@@ -309,14 +309,14 @@ func (r *runner) runCompact(op operation) *difference {
 		return d
 	}
 	r.clock.compacted = max(r.clock.compacted, request.Revision)
-	if request.Physical || request.Revision <= 0 {
+	if request.Physical {
 		return nil
 	}
 	r.both(func(_ int, s *side) {
 		waitFor(3*time.Second, func() bool {
 			got := invoke(s.conn, kinds["hashkv"].method, &pb.HashKVRequest{Revision: request.Revision}, message[pb.HashKVResponse])
 			hash, ok := got.message.(*pb.HashKVResponse)
-			return !ok || hash.CompactRevision != request.Revision
+			return !ok || (hash.HashRevision == request.Revision && hash.CompactRevision != request.Revision)
 		})
 	})
 	return nil
