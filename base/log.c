@@ -18,11 +18,17 @@
 static atomic_int minimum = LOG_INFO;
 static atomic_int line_format = LOG_JSON;
 static int64_t (*_Atomic clock_us)(void);
+static atomic_int output_fd = STDERR_FILENO;
 
 void log_configure(enum log_level level, enum log_format format)
 {
     atomic_store(&minimum, (int)level);
     atomic_store(&line_format, (int)format);
+}
+
+void log_output(int fd)
+{
+    atomic_store(&output_fd, fd);
 }
 
 void log_clock(int64_t (*now_us)(void))
@@ -279,11 +285,12 @@ static void append_console_line(struct buffer *b, enum log_level level, const ch
     append_text(b, count > 0 ? "}\n" : "\n");
 }
 
-/* stderr may be a pipe that nobody reads fast enough, or is gone: a line that can't be written is lost. */
+/* The output may be a pipe that nobody reads fast enough, or is gone: a line that can't be written is lost. */
 static void write_all(const uint8_t *data, size_t len)
 {
+    int fd = atomic_load(&output_fd);
     while (len > 0) {
-        ssize_t n = write(STDERR_FILENO, data, len);
+        ssize_t n = write(fd, data, len);
         if (n < 0 && errno == EINTR) {
             continue;
         }

@@ -9,6 +9,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_PANIC, LOG_FATAL 
 enum log_format { LOG_JSON, LOG_CONSOLE };
 
 void log_configure(enum log_level level, enum log_format format);
+/* Where lines go from now on: a file descriptor that stays the caller's. stderr if never called. */
+void log_output(int fd);
 /* A fixed clock for the simulator and tests; NULL = the wall clock. Returns microseconds since the epoch. */
 void log_clock(int64_t (*now_us)(void));
 bool log_enabled(enum log_level level);

@@ -300,6 +300,7 @@ static const char *check(struct config *c, const struct flags_given *given)
         return error;
     }
     log_configure(c->log_level, c->log_format);
+    log_output(strcmp(c->log_outputs.items[0], "stdout") == 0 ? STDOUT_FILENO : STDERR_FILENO);
     error = check_urls(c);
     error = error != NULL ? error : check_times(c);
     if (error == NULL && c->listen_client_urls.count > 0 && c->advertise_client_urls.count == 0) {

@@ -24,7 +24,9 @@ bool printer_find_format(const char *name, enum print_format *out)
 
 void printer_flush(struct printer *p)
 {
-    fwrite(p->out.data, 1, p->out.len, stdout);
+    if (p->out.len > 0) {
+        fwrite(p->out.data, 1, p->out.len, stdout);
+    }
     fflush(stdout);
     p->out.len = 0;
 }
