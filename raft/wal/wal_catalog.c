@@ -13,7 +13,7 @@ void wal_catalog_init(struct wal_catalog *c, uint64_t next_index)
 void wal_catalog_free(struct wal_catalog *c)
 {
     free(c->marks);
-    free(c->runs);
+    terms_free(&c->terms);
     *c = (struct wal_catalog){0};
 }
 
@@ -23,9 +23,7 @@ static void cut(struct wal_catalog *c, uint64_t index)
     while (c->mark_count > 0 && c->marks[c->mark_count - 1].index >= index) {
         c->mark_count--;
     }
-    while (c->run_count > 0 && c->runs[c->run_count - 1].index >= index) {
-        c->run_count--;
-    }
+    terms_cut(&c->terms, index);
     c->last = index - 1;
 }
 
@@ -38,25 +36,13 @@ static void add_mark(struct wal_catalog *c, const struct wal_mark *at)
     c->marks[c->mark_count++] = *at;
 }
 
-static void add_run(struct wal_catalog *c, uint64_t index, uint64_t term)
-{
-    if (c->run_count > 0 && c->runs[c->run_count - 1].term == term) {
-        return;
-    }
-    if (c->run_count == c->run_capacity) {
-        c->run_capacity = c->run_capacity * 2 + 16;
-        c->runs = mem_realloc(c->runs, c->run_capacity * sizeof *c->runs);
-    }
-    c->runs[c->run_count++] = (struct wal_run){.index = index, .term = term};
-}
-
 void wal_catalog_add(struct wal_catalog *c, uint64_t index, uint64_t term, const struct wal_mark *at)
 {
     bool follows = c->last >= c->first && index == c->last + 1 && c->mark_count > 0;
     if (!follows) {
         cut(c, index > c->last + 1 || index < c->first ? 0 : index);
         if (c->mark_count == 0) {
-            c->run_count = 0;
+            terms_cut(&c->terms, 0);
             c->first = index;
         }
         add_mark(c, at);
@@ -66,7 +52,7 @@ void wal_catalog_add(struct wal_catalog *c, uint64_t index, uint64_t term, const
             add_mark(c, at);
         }
     }
-    add_run(c, index, term);
+    terms_add(&c->terms, index, term);
     c->last = index;
 }
 
@@ -82,12 +68,11 @@ void wal_catalog_release(struct wal_catalog *c, uint64_t sequence)
     c->mark_count -= gone;
     memmove(c->marks, c->marks + gone, c->mark_count * sizeof *c->marks);
     c->first = c->mark_count > 0 ? c->marks[0].index : c->last + 1;
-    size_t runs = 0;
-    while (runs + 1 < c->run_count && c->runs[runs + 1].index <= c->first) {
-        runs++;
+    if (c->mark_count > 0) {
+        terms_drop(&c->terms, c->first);
+    } else {
+        terms_cut(&c->terms, 0);
     }
-    c->run_count -= runs;
-    memmove(c->runs, c->runs + runs, c->run_count * sizeof *c->runs);
 }
 
 uint64_t wal_catalog_term(const struct wal_catalog *c, uint64_t index)
@@ -95,16 +80,7 @@ uint64_t wal_catalog_term(const struct wal_catalog *c, uint64_t index)
     if (index < c->first || index > c->last) {
         return 0;
     }
-    size_t low = 0, high = c->run_count;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (c->runs[middle].index <= index) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return c->runs[low].term;
+    return terms_at(&c->terms, index);
 }
 
 bool wal_catalog_find(const struct wal_catalog *c, uint64_t index, struct wal_mark *mark, uint64_t *until)

@@ -2,6 +2,7 @@
 #ifndef RAFT_WAL_WAL_IMPL_H
 #define RAFT_WAL_WAL_IMPL_H
 
+#include "raft/terms.h"
 #include "raft/wal/wal.h"
 #include "raft/wal/wal_record.h"
 #include <pthread.h>
@@ -63,15 +64,10 @@ struct wal_mark {
     uint32_t crc;    /* running, before that frame */
 };
 
-struct wal_run {
-    uint64_t index, term; /* entries from index on have this term */
-};
-
 struct wal_catalog {
     struct wal_mark *marks;
     size_t mark_count, mark_capacity;
-    struct wal_run *runs;
-    size_t run_count, run_capacity;
+    struct terms terms;
     uint64_t first, last; /* entries that are there: first..last; none if last < first */
 };
 
