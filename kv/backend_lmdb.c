@@ -244,6 +244,8 @@ static int env_open(struct lmdb *l, const struct backend_lmdb_config *config)
         MDB_stat stat;
         mdb_env_info(l->env, &info);
         mdb_env_stat(l->env, &stat);
+        int dead; /* reads that ended with their process, while a tool kept the lock file in use */
+        mdb_reader_check(l->env, &dead);
         l->map_bytes = info.me_mapsize;
         l->page_bytes = stat.ms_psize;
     }
@@ -440,6 +442,10 @@ int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend *
         if (error != 0) {
             refuse(reason, error, "%s: offset %llu: %s", config->path, (unsigned long long)check.offset, check.reason);
         }
+    }
+    if (error == 0 && check.page_bytes != (uint32_t)sysconf(_SC_PAGESIZE)) {
+        error = refuse(reason, ERR_INVALID, "%s: pages of %u bytes, this machine's are %ld: move it as a snapshot",
+                       config->path, check.page_bytes, sysconf(_SC_PAGESIZE));
     }
     if (error == 0) {
         int rc = env_open(l, config);

@@ -215,6 +215,7 @@ def main():
     parser.add_argument("--canary", action="store_true", help="a server that syncs nothing must be found out")
     arguments = parser.parse_args()
     top = tempfile.mkdtemp(prefix="kedge-powerloss-")
+    arguments.kedge = shutil.copy2(arguments.kedge, top)  # which a build may replace meanwhile
     cuts, fine = run(arguments, top, "data")
     if fine and arguments.canary:
         print("a server that syncs nothing:")
