@@ -62,7 +62,8 @@ PROGRAMS := $(addprefix $(BIN)/,$(NAMES))
 SIM_BIN  := $(if $(wildcard chaos/sim/main.c),$(BIN)/kedge-sim)
 UNIT_BIN := $(UNIT_C:%.c=$(B)/%)
 FUZZ_BIN := $(FUZZ_C:%.c=$(B)/%)
-BENCH_BIN := $(BENCH_C:tests/bench/%.c=$(BIN)/bench/%)
+LOAD_C    := $(sort $(wildcard tests/bench/load/*.c))
+BENCH_BIN := $(BIN)/bench/load $(BENCH_C:tests/bench/%.c=$(BIN)/bench/%)
 OWN_C    := $(LIB_C) $(wildcard cmd/*.c cmd/*/*.c chaos/*/*.c tests/unit/*_test.c) $(UNIT_C) $(FUZZ_C) $(BENCH_C) \
             $(SUPPORT_C)
 
@@ -101,6 +102,10 @@ $(BIN)/kedge $(BIN)/kedgectl $(BIN)/kedgeutl: $(BIN)/%: $(B)/cmd/%/main.o $(LIBC
 	$(link) $(LDLIBS)
 
 $(BIN)/kedge-sim: $(B)/chaos/sim/main.o $(LIBSIM) $(LIBCMD) $(LIBKEDGE)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS)
+
+$(BIN)/bench/load: $(call obj,$(LOAD_C)) $(LIBKEDGE)
 	@mkdir -p $(@D)
 	$(link) $(LDLIBS)
 
