@@ -227,3 +227,44 @@ void flags_print_help(struct buffer *out)
                       flag->state == FLAG_LATER ? "(known from etcd, not supported by kedge yet)" : "");
     }
 }
+
+static void print_markdown_flag(struct buffer *out, const struct flag_info *flag)
+{
+    static const char *const types[] = {
+        [FLAG_STRING] = "text",     [FLAG_BOOL] = "bool",     [FLAG_INT] = "number",    [FLAG_UINT] = "number",
+        [FLAG_UINT32] = "number",   [FLAG_DURATION] = "time", [FLAG_URLS] = "URLs",     [FLAG_ORIGINS] = "URLs or `*`",
+        [FLAG_STRINGS] = "texts",   [FLAG_ENUM] = "one of",   [FLAG_ENUMS] = "some of", [FLAG_GATES] = "Name=bool",
+        [FLAG_IGNORED] = "nothing",
+    };
+    const char *quote = *flag->preset == '\0' ? "" : "`";
+    buffer_printf(out, "| `--%s` | %s | %s%s%s | %s |\n", flag->name, types[flag->type], quote, flag->preset, quote,
+                  flag->help);
+}
+
+void flags_print_markdown(struct buffer *out)
+{
+    const char *section = NULL;
+    buffer_printf(
+        out, "# kedge: flags\n\n"
+             "The flags are etcd's, with its names, defaults and variables: `--max-wals` is `ETCD_MAX_WALS`, used if\n"
+             "the flag is not given. kedge's own begin with `KEDGE_`. This page is made from the table of flags\n"
+             "(`UPDATE_DOCS=1` with the unit test `config_test`).\n");
+    for (size_t i = 0; i < flag_count; i++) {
+        const struct flag_info *flag = &flag_table[i];
+        if (flag->section == NULL || flag->state == FLAG_LATER) {
+            continue;
+        }
+        if (section != flag->section) {
+            section = flag->section;
+            buffer_printf(out, "\n## %s\n\n| flag | value | default | |\n|---|---|---|---|\n", section);
+        }
+        print_markdown_flag(out, flag);
+    }
+    buffer_printf(out, "\n## Known from etcd, not supported yet\n\n"
+                       "These are refused by name, unless they are given their default.\n\n");
+    for (size_t i = 0; i < flag_count; i++) {
+        if (flag_table[i].state == FLAG_LATER) {
+            buffer_printf(out, "- `--%s`\n", flag_table[i].name);
+        }
+    }
+}

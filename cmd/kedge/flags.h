@@ -70,7 +70,8 @@ int flags_parse(struct config *c, int argc, char **argv, struct flags_given *giv
  * *conflict is set for the former. */
 const char *flags_from_environment(struct config *c, char **env, struct flags_given *given, bool *conflict);
 
-void flags_print_usage(struct buffer *out); /* the short form, for stderr */
-void flags_print_help(struct buffer *out);  /* every flag */
+void flags_print_usage(struct buffer *out);    /* the short form, for stderr */
+void flags_print_help(struct buffer *out);     /* every flag */
+void flags_print_markdown(struct buffer *out); /* docs/kedge.md */
 
 #endif

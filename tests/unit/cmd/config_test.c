@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define MAX_ARGS 16
@@ -249,6 +250,29 @@ static void test_no_flag_is_in_the_table_twice(void **state)
     }
 }
 
+static void test_the_documentation_is_what_the_table_gives(void **state)
+{
+    (void)state;
+    static char recorded[65536];
+    struct buffer text = {0};
+    const char *path = "docs/kedge.md";
+    flags_print_markdown(&text);
+    if (getenv("UPDATE_DOCS") != NULL) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fwrite(text.data, 1, text.len, file);
+        fclose(file);
+    }
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t len = fread(recorded, 1, sizeof recorded, file);
+    fclose(file);
+    if (len != text.len || memcmp(recorded, text.data, len) != 0) {
+        fail_msg("%s isn't what the table of flags gives: run this test with UPDATE_DOCS=1", path);
+    }
+    buffer_free(&text);
+}
+
 static int free_config(void **state)
 {
     (void)state;
@@ -270,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_version_and_help_end_the_program),
         cmocka_unit_test(test_initial_cluster_must_name_this_member),
         cmocka_unit_test(test_no_flag_is_in_the_table_twice),
+        cmocka_unit_test(test_the_documentation_is_what_the_table_gives),
     };
     return cmocka_run_group_tests(tests, NULL, free_config);
 }
