@@ -114,8 +114,10 @@ struct backend_lmdb_config {
     bool unchecked;
 };
 
-/* Opens or creates the file, takes flock(EX) on it for life. *reason (may be NULL) gets a heap text that names file and
- * offset for ERR_CORRUPT_DATA, ERR_LOCKED, ERR_IO; the caller frees it. */
+/* Opens or creates the file, takes flock(EX) on it for life (SH if read_only). Errors: ERR_LOCKED, ERR_CORRUPT_DATA,
+ * ERR_DISK_FULL, ERR_IO, ERR_ABSENT (read_only only), ERR_INVALID (a later format, another machine's page size). A
+ * refused open has written nothing to the file. *reason (may be NULL) then gets a heap text that names the file and,
+ * for ERR_CORRUPT_DATA, the offset; the caller frees it. A new store has one row, "format" in table `kedge`. */
 int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend **out, char **reason);
 
 /* Walks all pages and rows of a file that nobody has open (it takes no lock). 0, ERR_CORRUPT_DATA, ERR_ABSENT, ERR_IO;

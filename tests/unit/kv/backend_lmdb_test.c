@@ -1,6 +1,7 @@
 /* What only the store on disk has: its lock, a full disk, creation that a crash cut off, the map. */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "kv/backend.h"
 #include "kv/lmdb_check.h"
 #include "tests/support/store_image.h"
@@ -371,6 +372,94 @@ static void test_pages_freed_by_deletes_are_used_again(void **state)
     assert_int_equal(backend_check_file(f->path, &check), 0);
 }
 
+/* --- whole after whatever work --- */
+
+enum { WORK_ROWS = 3000, WORK_OPS = 120, WORK_VALUE = 9000 };
+
+/* Puts at the end and anywhere, of all sizes; deletes one by one and in runs. */
+static size_t random_ops(struct random *random, uint64_t *next, struct backend_op *ops, uint8_t (*keys)[17],
+                         const uint8_t *value)
+{
+    size_t count = random_below(random, WORK_OPS);
+    uint64_t run = random_below(random, WORK_ROWS);
+    unsigned style = (unsigned)random_below(random, 4);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t row = style == 0 ? (*next)++ % WORK_ROWS : style == 1 ? run + i : random_below(random, WORK_ROWS);
+        size_t len = random_below(random, random_below(random, 20) == 0 ? WORK_VALUE : 500);
+        bool put = style == 0 || (style >= 2 && random_below(random, style == 2 ? 10 : 3) == 0);
+        put_be64(keys[i], row);
+        keys[i][8] = '_';
+        put_be64(keys[i] + 9, 0);
+        ops[i] = (struct backend_op){.kind = put ? BACKEND_PUT : BACKEND_DELETE,
+                                     .table = random_below(random, 10) == 0 ? BACKEND_LEASE : BACKEND_KEY,
+                                     .key = bytes_of(keys[i], 17),
+                                     .value = bytes_of(value + i, put ? len : 0)};
+    }
+    return count;
+}
+
+/* The same batches to a store in memory; at each step the file is walked, now and then with views held open, commits
+ * that find no room, and slices of repacking. KEDGE_TEST_COMMITS for more of it. */
+static void test_random_work_leaves_a_whole_file_and_the_rows_of_the_store_in_memory(void **state)
+{
+    struct fixture *f = *state;
+    static struct backend_op ops[WORK_OPS];
+    static uint8_t keys[WORK_OPS][17], value[WORK_VALUE + WORK_OPS];
+    struct backend_lmdb_config config = {.path = f->path, .map_bytes = 1800 << 10, .unsafe_no_sync = true};
+    struct backend *b, *twin = backend_open_memory();
+    struct backend_read *view = NULL;
+    struct buffer cursor = {0};
+    struct random random;
+    uint64_t next = 0, full = 0, sum, twin_sum;
+    const char *commits = getenv("KEDGE_TEST_COMMITS"), *seed = getenv("KEDGE_TEST_SEED");
+    random_seed(&random, seed == NULL ? 11 : strtoull(seed, NULL, 10));
+    for (size_t i = 0; i < sizeof value; i++) {
+        value[i] = (uint8_t)random_next(&random);
+    }
+    assert_int_equal(backend_open_lmdb(&config, &b, NULL), 0);
+    for (int n = commits == NULL ? 400 : atoi(commits); n > 0; n--) {
+        struct lmdb_check check;
+        struct backend_batch batch = {.ops = ops, .index = 1, .term = 1};
+        batch.count = random_ops(&random, &next, ops, keys, value);
+        int error = backend_commit(b, &batch);
+        assert_true(error == 0 || error == ERR_DISK_FULL);
+        full += error != 0;
+        if (error == 0) {
+            assert_int_equal(backend_commit(twin, &batch), 0);
+        }
+        if (n % 3 == 0) {
+            error = backend_repack(b, 20000, &cursor);
+            assert_true(error == 0 || error == ERR_DISK_FULL);
+        }
+        if (view == NULL && n % 10 == 0) {
+            assert_int_equal(backend_view_open(b, &view), 0);
+        } else if (view != NULL && n % 10 == 4) {
+            backend_view_close(view);
+            view = NULL;
+        }
+        if (backend_check_file(f->path, &check) != 0) {
+            fail_msg("%d commits before the end: offset %llu: %s", n, (unsigned long long)check.offset, check.reason);
+        }
+        if (n % 20 == 5 && view == NULL) {
+            backend_close(b);
+            assert_int_equal(backend_open_lmdb(&config, &b, NULL), 0);
+        }
+    }
+    struct backend_op format = {.kind = BACKEND_DELETE, .table = BACKEND_KEDGE, .key = bytes_str("format")};
+    struct backend_batch last = {.ops = &format, .count = 1}; /* the one row that the twin has not */
+    if (view != NULL) {
+        backend_view_close(view);
+    }
+    assert_int_equal(backend_commit(b, &last), 0);
+    assert_int_equal(store_image_sum(b, &sum), 0);
+    assert_int_equal(store_image_sum(twin, &twin_sum), 0);
+    assert_true(sum == twin_sum);
+    printf("commits that found no room: %llu\n", (unsigned long long)full);
+    backend_close(b);
+    backend_close(twin);
+    buffer_free(&cursor);
+}
+
 /* --- repacking --- */
 
 /* Deletes three rows of each four, as a compaction of keys with four revisions each. */
@@ -472,6 +561,7 @@ int main(void)
         TEST(test_a_full_file_system_refuses_commits_and_they_go_on_when_there_is_space),
         TEST(test_the_default_map_is_halved_where_address_space_is_limited),
         TEST(test_pages_freed_by_deletes_are_used_again),
+        TEST(test_random_work_leaves_a_whole_file_and_the_rows_of_the_store_in_memory),
         TEST(test_repacking_in_slices_frees_the_pages_of_sparse_leaves_and_changes_no_row),
         TEST(test_repacking_a_store_without_sparse_leaves_commits_nothing),
         TEST(test_repacking_leaves_rows_with_pages_of_their_own_alone),
