@@ -64,7 +64,7 @@ func (d *difference) signature() string {
 }
 
 // compareAnswers masks and compares. It changes the messages.
-func compareAnswers(request proto.Message, a, b answer) []fieldDifference {
+func compareAnswers(request proto.Message, streamed bool, a, b answer) []fieldDifference {
 	var found []fieldDifference
 	add := func(path, x, y string) {
 		if x != y {
@@ -80,7 +80,7 @@ func compareAnswers(request proto.Message, a, b answer) []fieldDifference {
 	}
 	add("promises", strings.Join(a.notes, "; "), strings.Join(b.notes, "; "))
 	if a.message != nil && b.message != nil {
-		maskPair(request, a.message, b.message)
+		maskPair(request, streamed, a.message, b.message)
 		found = append(found, compareMessages("", a.message.ProtoReflect(), b.message.ProtoReflect())...)
 	}
 	return found

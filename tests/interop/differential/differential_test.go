@@ -361,23 +361,33 @@ func TestTiesAreMaskedAndNothingElse(t *testing.T) {
 		return &pb.RangeResponse{Kvs: kvs, More: more}
 	}
 	byVersion := &pb.RangeRequest{SortTarget: pb.RangeRequest_VERSION, SortOrder: pb.RangeRequest_ASCEND}
+	unordered := &pb.RangeRequest{SortTarget: pb.RangeRequest_VERSION}
+	var many []*mvccpb.KeyValue
+	for i := range 12 {
+		many = append(many, pair(string(rune('a'+i)), int64(i)))
+	}
 	cases := []struct {
 		name    string
 		request *pb.RangeRequest
 		a, b    *pb.RangeResponse
 		equal   bool
+
+		streamed bool
 	}{
-		{"equals in another order", byVersion, response(false, pair("b", 1), pair("a", 1), pair("c", 2)), response(false, pair("a", 1), pair("b", 1), pair("c", 2)), true},
-		{"another pair", byVersion, response(false, pair("b", 1), pair("x", 1)), response(false, pair("a", 1), pair("b", 1)), false},
-		{"unequals in another order", byVersion, response(false, pair("a", 1), pair("b", 2)), response(false, pair("b", 2), pair("a", 1)), false},
-		{"the cut takes others of the equals", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("a", 1), pair("c", 2)), true},
-		{"the cut takes from another group", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("a", 1), pair("c", 3)), false},
-		{"a group before the cut", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("x", 1), pair("b", 2)), false},
-		{"sorted by key", &pb.RangeRequest{}, response(false, pair("b", 1), pair("a", 1)), response(false, pair("a", 1), pair("b", 1)), false},
+		{"equals in another order", byVersion, response(false, pair("b", 1), pair("a", 1), pair("c", 2)), response(false, pair("a", 1), pair("b", 1), pair("c", 2)), true, false},
+		{"another pair", byVersion, response(false, pair("b", 1), pair("x", 1)), response(false, pair("a", 1), pair("b", 1)), false, false},
+		{"unequals in another order", byVersion, response(false, pair("a", 1), pair("b", 2)), response(false, pair("b", 2), pair("a", 1)), false, false},
+		{"the cut takes others of the equals", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("a", 1), pair("c", 2)), true, false},
+		{"the cut takes from another group", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("a", 1), pair("c", 3)), false, false},
+		{"a group before the cut", byVersion, response(true, pair("a", 1), pair("b", 2)), response(true, pair("x", 1), pair("b", 2)), false, false},
+		{"sorted by key", &pb.RangeRequest{}, response(false, pair("b", 1), pair("a", 1)), response(false, pair("a", 1), pair("b", 1)), false, false},
+		{"a streamed chunk", unordered, response(false, pair("b", 1)), response(false, pair("a", 1)), false, true},
+		{"streamed chunks", unordered, response(false, many...), response(false, many[1:]...), true, true},
+		{"many at once", unordered, response(false, many...), response(false, many[1:]...), false, false},
 	}
 	for _, c := range cases {
 		a, b := proto.Clone(c.a), proto.Clone(c.b)
-		maskPair(c.request, a, b)
+		maskPair(c.request, c.streamed, a, b)
 		if got := proto.Equal(a, b); got != c.equal {
 			t.Errorf("%s: expected equal=%v, got %v: %v and %v", c.name, c.equal, got, a, b)
 		}

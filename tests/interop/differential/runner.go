@@ -208,7 +208,7 @@ func (r *runner) callMasked(op operation, method string, request any, typed prot
 			copied[i].message = proto.Clone(copied[i].message)
 		}
 	}
-	if fields := compareAnswers(typed, copied[0], copied[1]); len(fields) > 0 {
+	if fields := compareAnswers(typed, streams, copied[0], copied[1]); len(fields) > 0 {
 		d = &difference{op: op, resolved: typed, fields: fields}
 	}
 	return a, b, d
@@ -351,7 +351,7 @@ func (r *runner) runKeepAlive(op operation) *difference {
 		}
 	})
 	r.code = answers[1].status.Code()
-	if fields := compareAnswers(r.resolved, answers[0], answers[1]); len(fields) > 0 {
+	if fields := compareAnswers(r.resolved, false, answers[0], answers[1]); len(fields) > 0 {
 		return &difference{op: op, resolved: r.resolved, fields: fields}
 	}
 	return nil
@@ -382,7 +382,7 @@ func (r *runner) runLeaseAuto(op operation) *difference {
 			return nil
 		}
 	}
-	if fields := compareAnswers(nil, answers[0], answers[1]); len(fields) > 0 {
+	if fields := compareAnswers(nil, false, answers[0], answers[1]); len(fields) > 0 {
 		return &difference{op: op, resolved: r.resolved, fields: fields}
 	}
 	return nil

@@ -227,7 +227,7 @@ func (r *runner) control(op operation, model *streamModel, pair [2]*watchStream)
 	}
 	model.controls++
 	reference := proto.Clone(responses[1]).(*pb.WatchResponse)
-	maskPair(r.resolved, responses[0], responses[1])
+	maskPair(r.resolved, false, responses[0], responses[1])
 	if fields := compareMessages("", responses[0].ProtoReflect(), responses[1].ProtoReflect()); len(fields) > 0 {
 		return nil, &difference{op: op, resolved: r.resolved, fields: fields}
 	}
@@ -336,7 +336,7 @@ func (r *runner) runWatchProgress(op operation) *difference {
 		responses[i] = proto.Clone(stream.progress[len(stream.progress)-1])
 		stream.mu.Unlock()
 	}
-	maskPair(nil, responses[0], responses[1])
+	maskPair(nil, false, responses[0], responses[1])
 	if fields := compareMessages("", responses[0].ProtoReflect(), responses[1].ProtoReflect()); len(fields) > 0 {
 		return &difference{op: op, fields: fields}
 	}
