@@ -129,6 +129,18 @@ static const char *check_compaction(struct config *c)
     return NULL;
 }
 
+/* Flags of which only some values work so far. */
+static const char *check_partial(struct config *c)
+{
+    if (c->io_threads > 0) {
+        return refuse(c, "--io-threads %llu: %s", (unsigned long long)c->io_threads, FLAG_UNSUPPORTED);
+    }
+    if (c->backend_batch_limit != 0 && c->backend_batch_limit != 10000) {
+        return refuse(c, "--backend-batch-limit %lld: %s", (long long)c->backend_batch_limit, FLAG_UNSUPPORTED);
+    }
+    return NULL;
+}
+
 /* --- defaults that depend on others ------------------------------------------------------------------------------- */
 
 /* The address that this host would send from to the outside, as text; NULL without a route. No packet is sent. */
@@ -307,6 +319,7 @@ static const char *check(struct config *c, const struct flags_given *given)
         error = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
     }
     error = error != NULL ? error : check_compaction(c);
+    error = error != NULL ? error : check_partial(c);
     if (error == NULL && strcmp(c->name, "default") == 0) {
         log_warn("it isn't recommended to use default name, please set a value for --name. Note that etcd might run "
                  "into issue when multiple members have the same default name",

@@ -49,7 +49,7 @@ const struct flag_info flag_table[] = {
     WORKS("backend-batch-interval", FLAG_DURATION, "0s", backend_batch_interval_ns, MEMBER,
           "longest time before changes are committed to the store; 0 = 100ms"),
     WORKS("backend-batch-limit", FLAG_INT, "0", backend_batch_limit, MEMBER,
-          "most operations before changes are committed to the store; 0 = 10000"),
+          "only 0 and 10000 so far: batches end by time or 16 MiB"),
     WORKS("max-txn-ops", FLAG_UINT, "128", max_txn_ops, MEMBER, "operations allowed in a transaction"),
     WORKS("max-request-bytes", FLAG_UINT, "1572864", max_request_bytes, MEMBER, "largest request of a client"),
     WORKS("max-concurrent-streams", FLAG_UINT32, "4294967295", max_concurrent_streams, MEMBER,
@@ -166,7 +166,7 @@ const struct flag_info flag_table[] = {
     LATER("force-new-cluster", FLAG_BOOL, "false", UNSAFE),
 
     {"io-threads", FLAG_UINT, FLAG_OWN, "0", NULL, AT(io_threads), OWN,
-     "threads for client connections; 0 = all on the core's thread"},
+     "threads for client connections; only 0, all on the core's thread, so far"},
     {"backend-map-bytes", FLAG_UINT, FLAG_OWN, "0", NULL, AT(backend_map_bytes), OWN,
      "address space of the store, for small limits of virtual memory; 0 = chosen by the quota"},
     {"version", FLAG_BOOL, FLAG_WORKS, "false", NULL, AT(print_version), NULL, NULL},

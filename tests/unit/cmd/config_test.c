@@ -143,6 +143,10 @@ static void test_what_kedge_does_not_have_is_refused_by_name_unless_it_is_the_de
                      CONFIG_SERVE);
     assert_int_equal(LOAD_ENV("ETCD_KEY_FILE=x", "--name=a"), 1);
     assert_says("ETCD_KEY_FILE=x: --key-file is not supported by kedge yet");
+    assert_int_equal(LOAD("--io-threads=2"), 1);
+    assert_says("--io-threads 2: not supported by kedge yet");
+    assert_int_equal(LOAD("--backend-batch-limit=5"), 1);
+    assert_says("--backend-batch-limit 5: not supported by kedge yet");
     assert_int_equal(LOAD("--auto-compaction-retention=1h"), 1);
     assert_says("--auto-compaction-retention 1h: not supported by kedge yet");
     assert_int_equal(LOAD("--auto-compaction-retention=0s", "--auto-compaction-mode=revision"), CONFIG_SERVE);
@@ -199,8 +203,8 @@ static void test_variables_set_what_flags_leave_open(void **state)
     assert_says("unrecognized environment variable");
     assert_int_equal(LOAD_ENV("ETCD_VERSION=true", "--name=a"), CONFIG_SERVE);
     assert_says("cannot set special environment variable");
-    assert_int_equal(LOAD_ENV("KEDGE_IO_THREADS=2", "--name=a"), CONFIG_SERVE);
-    assert_int_equal(config.io_threads, 2);
+    assert_int_equal(LOAD_ENV("KEDGE_BACKEND_MAP_BYTES=4096", "--name=a"), CONFIG_SERVE);
+    assert_int_equal(config.backend_map_bytes, 4096);
 }
 
 static void test_version_and_help_end_the_program(void **state)
