@@ -384,7 +384,7 @@ static int resolve(struct kv_range *range, size_t *budget)
         work->stage = STAGE_SORT;
     }
     if (work->stage == STAGE_SORT) {
-        size_t moves = by_value(work->request) ? *budget / ROW_COST : *budget; /* a tie of values costs two rows */
+        size_t moves = by_value(work->request) ? *budget / ROW_COST + 1 : *budget; /* a tie of values costs two rows */
         if (is_sorted(work->request) && !range_sort_step(&work->sort, &moves)) {
             return KV_MORE;
         }
