@@ -1,7 +1,7 @@
 /* Laggards. A group lags because its watcher asked for the past, because its stream had no credit for a revision, or
- * because memory was short. All groups that can go on share one sweep: it starts at the lowest position, reads rows from
- * the store's history and then batches from the ring, encodes what somebody wants once, and offers it as the fan-out
- * does. When it stands at the fan-out's position, between two batches, its groups become live.
+ * because memory was short. All groups that can go on share one sweep: it starts at the lowest position, reads rows
+ * from the store's history and then batches from the ring, encodes what somebody wants once, and offers it as the
+ * fan-out does. When it stands at the fan-out's position, between two batches, its groups become live.
  *
  * A group is in one of three lists: parked at its stream (no credit), waiting for the next sweep, or sweeping. Groups
  * that come while a sweep is under way wait for the next one, as the sweep may be past their position. */
@@ -13,13 +13,16 @@
 #define SWEEP_GROUPS 4096
 /* What one row from history costs, in touches. */
 #define ROW_WORK 4
+/* A stream that was not pulled for so long is taken for stalled. */
+#define STALLED_MS 1000
 
 static int64_t compacted(const struct watch_hub *h)
 {
     return h->config.source.compacted(h->config.source.arg);
 }
 
-/* --- going out of the live set and back ---------------------------------------------------------------------------- */
+/* --- going out of the live set and back ----------------------------------------------------------------------------
+ */
 
 static void to_index(struct watch_group *g, struct watch_index *x)
 {
@@ -52,8 +55,8 @@ void watch_unpark(struct watch_stream *s)
     list_splice(&s->hub->waiting, &s->parked);
 }
 
-/* If nothing is queued for it any more, and its stream has a live group of the same range, the two become one. What that
- * group still has queued is below where these watchers stand. */
+/* If nothing is queued for it any more, and its stream has a live group of the same range, the two become one. What
+ * that group still has queued is below where these watchers stand. */
 static void merge(struct watch_group *g)
 {
     struct watch_stream *s = g->stream;
@@ -65,7 +68,7 @@ static void merge(struct watch_group *g)
         s->last_group = g;
         return;
     }
-    while (!list_empty(&g->watchers)) {
+    for (size_t left = g->count; left > 0; left--) { /* the last one takes the group with it */
         struct watcher *w = list_first(&g->watchers, struct watcher, in_group);
         if (w->next_rev <= s->hub->fanned) {
             w->next_rev = s->hub->fanned + 1;
@@ -79,7 +82,8 @@ static void merge(struct watch_group *g)
 static void make_live(struct watch_group *g)
 {
     struct watch_hub *h = g->stream->hub;
-    CHECK(g->next_rev <= h->fanned + 1, "a group at %lld rejoins at %lld", (long long)g->next_rev, (long long)h->fanned);
+    CHECK(g->next_rev <= h->fanned + 1, "a group at %lld rejoins at %lld", (long long)g->next_rev,
+          (long long)h->fanned);
     watch_group_count(g, false, g->count);
     list_remove(&g->lag);
     g->sweep = 0;
@@ -90,15 +94,17 @@ static void make_live(struct watch_group *g)
 
 /* --- the sweep ---------------------------------------------------------------------------------------------------- */
 
+/* What is queued for the group is delivered before: a progress response behind it has promised it. */
 static void cancel_compacted(struct watch_group *g, int64_t compact_rev)
 {
-    struct watch_stream *s = g->stream;
-    for (size_t left = g->count; left > 0; left--) {
-        struct watcher *w = list_first(&g->watchers, struct watcher, in_group);
-        int64_t id = w->id;
-        watcher_remove(w); /* the last one takes the group with it */
-        watch_answer(s, (struct watch_control){.watch_id = id, .canceled = true, .compact_rev = compact_rev});
-    }
+    list_remove(&g->lag);
+    g->compacted = true;
+    struct watch_item *item = watch_item_new(g->stream, WATCH_ITEM_COMPACTED);
+    item->group = g;
+    item->rev = compact_rev;
+    g->items++;
+    g->open = NULL;
+    watch_wake(g->stream);
 }
 
 static void drop_partial(struct watch_hub *h)
@@ -112,7 +118,8 @@ static void drop_partial(struct watch_hub *h)
 /* Groups of the sweep back into the waiting list, at the position that it reached. */
 static void sweep_stop(struct watch_hub *h)
 {
-    list_each (node, &h->sweeping) {
+    list_each(node, &h->sweeping)
+    {
         struct watch_group *g = container_of(node, struct watch_group, lag);
         g->sweep = 0;
         if (g->next_rev < h->sweep.at.main) {
@@ -127,6 +134,23 @@ static void sweep_stop(struct watch_hub *h)
     h->sweep.active = h->sweep.rejoining = false;
 }
 
+/* In the middle of a revision: what was queued of it is taken back. */
+static void sweep_abort(struct watch_hub *h)
+{
+    list_each(node, &h->sweeping)
+    {
+        struct watch_item *open = container_of(node, struct watch_group, lag)->open;
+        if (open != NULL && h->sweep.partial != NULL) {
+            watch_item_take_back(open, h->sweep.partial);
+        }
+        if (open != NULL && h->sweep.ring != NULL) {
+            watch_item_take_back(open, h->sweep.ring);
+        }
+    }
+    drop_partial(h);
+    sweep_stop(h);
+}
+
 static void sweep_begin(struct watch_hub *h)
 {
     int64_t compact_rev = compacted(h), first = INT64_MAX;
@@ -135,7 +159,6 @@ static void sweep_begin(struct watch_hub *h)
         struct watch_group *g = list_first(&h->waiting, struct watch_group, lag);
         list_remove(&g->lag);
         if (g->next_rev < compact_rev && g->next_rev < h->ring.first) {
-            list_push_back(&h->sweeping, &g->lag);
             cancel_compacted(g, compact_rev);
             continue;
         }
@@ -152,7 +175,8 @@ static bool offer_targets(struct watch_hub *h, int64_t rev, struct watch_batch *
 {
     bool wanted = false;
     for (size_t i = 0; i < h->sweep.targets.count; i++) {
-        list_each (node, &h->sweep.targets.at[i]->groups) {
+        list_each(node, &h->sweep.targets.at[i]->groups)
+        {
             struct watch_group *g = container_of(node, struct watch_group, in_target);
             h->sweep.work++;
             if (g->sweep != h->sweep.number || g->next_rev > rev) {
@@ -279,8 +303,7 @@ size_t watch_sweep_step(struct watch_hub *h, size_t budget)
             }
             sweep_rejoin(h);
         } else if (s->at.main < compacted(h)) {
-            drop_partial(h); /* its watchers are cancelled when the next sweep begins */
-            sweep_stop(h);
+            sweep_abort(h); /* those below are cancelled when the next sweep begins */
         } else if (!sweep_history(h)) {
             break;
         }
@@ -293,11 +316,12 @@ size_t watch_sweep_step(struct watch_hub *h, size_t budget)
 
 void watch_lag_all(struct watch_hub *h)
 {
-    seal_partial(h);
-    sweep_stop(h);
-    list_each (node, &h->streams) {
+    sweep_abort(h);
+    list_each(node, &h->streams)
+    {
         struct watch_stream *s = container_of(node, struct watch_stream, all);
-        list_each (in_stream, &s->watchers) {
+        list_each(in_stream, &s->watchers)
+        {
             struct watch_group *g = container_of(in_stream, struct watcher, in_stream)->group;
             if (g->state == WATCH_LIVE) {
                 make_lag(g, h->fanned + 1);
@@ -311,24 +335,28 @@ void watch_lag_all(struct watch_hub *h)
 /* --- giving memory back ------------------------------------------------------------------------------------------- */
 
 /* Takes the events out of a stream's queue that were not begun; their groups lag from the first of them on. Progress
- * responses behind them would come too early then, so they go too. */
+ * responses behind them would come too early then, so they go too. A stream that is being read keeps its first item, so
+ * that it gets on however short memory is. */
 static void rewind_stream(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
     h->evictions++;
     struct watch_item **at = &s->head, *item;
-    if (s->cursor != NULL) {
-        s->head->group->open = NULL;
-        at = &s->head->next;
+    while (*at != NULL && (*at)->kind != WATCH_ITEM_EVENTS) {
+        at = &(*at)->next;
+    }
+    if (*at != NULL && (s->cursor != NULL || h->now_ms < s->pulled_ms + STALLED_MS)) {
+        (*at)->group->open = NULL; /* it must not grow any more */
+        at = &(*at)->next;
     }
     while ((item = *at) != NULL) {
-        if (item->kind == WATCH_ITEM_BYTES) {
+        if (item->kind == WATCH_ITEM_BYTES || item->kind == WATCH_ITEM_COMPACTED) {
             at = &item->next;
             continue;
         }
         *at = item->next;
         if (item->kind == WATCH_ITEM_EVENTS && item->group->state != WATCH_DEAD &&
-            item->group->evicted != h->evictions) {
+            item->group->evicted != h->evictions && item->segment_count > 0 && !item->group->compacted) {
             item->group->evicted = h->evictions;
             watch_park(item->group, item->segments[0].batch->rev);
         }

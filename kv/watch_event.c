@@ -88,7 +88,8 @@ static struct shared *reserve(struct watch_batch *b, size_t len, size_t *offset)
         size = size < len ? len : size;
         if (b->block_count == b->block_capacity) {
             uint32_t capacity = b->block_capacity * 2 < 8 ? 8 : b->block_capacity * 2;
-            struct shared **blocks = mem_realloc(b->blocks == &b->one_block ? NULL : b->blocks, capacity * sizeof *blocks);
+            struct shared **blocks =
+                mem_realloc(b->blocks == &b->one_block ? NULL : b->blocks, capacity * sizeof *blocks);
             if (b->blocks == &b->one_block) {
                 blocks[0] = b->one_block;
             }

@@ -60,7 +60,8 @@ void watch_hub_free(struct watch_hub *h)
     if (h == NULL) {
         return;
     }
-    list_each (node, &h->streams) {
+    list_each(node, &h->streams)
+    {
         watch_stream_close(container_of(node, struct watch_stream, all));
     }
     size_t budget;
@@ -81,7 +82,8 @@ void watch_hub_free(struct watch_hub *h)
         free(h->free_items);
         h->free_items = next;
     }
-    CHECK(h->held == 0 && h->watchers == 0 && h->pending == 0, "%zu bytes, %zu watchers are left", h->held, h->watchers);
+    CHECK(h->held == 0 && h->watchers == 0 && h->pending == 0, "%zu bytes, %zu watchers are left", h->held,
+          h->watchers);
     free(h);
 }
 
@@ -160,7 +162,8 @@ void watch_publish_end(struct watch_hub *h)
 
 static bool may_grow(const struct watch_item *item, int by)
 {
-    return item != NULL && item->catch_up && by == WATCH_BY_SWEEP && item->revisions < CATCH_UP_REVISIONS && item->cost < CATCH_UP_BYTES;
+    return item != NULL && item->catch_up && by == WATCH_BY_SWEEP && item->revisions < CATCH_UP_REVISIONS &&
+           item->cost < CATCH_UP_BYTES;
 }
 
 /* Puts one event of a batch into the queue of the group's stream, or parks the group at this revision if the stream has
@@ -172,7 +175,7 @@ void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t even
         return;
     }
     struct watch_item *item = g->open;
-    bool begun = item != NULL && item->segments[item->segment_count - 1].batch == batch;
+    bool begun = item != NULL && watch_item_last(item) == batch;
     if (!begun && s->cost >= s->hub->config.stream_credit_bytes) {
         watch_park(g, batch->rev);
         return;

@@ -13,10 +13,10 @@
  * the item is pulled. So an event for 10,000 watchers on 100 streams costs 100 items, and 10,000 response heads written
  * one behind the other.
  *
- * Why order holds. A stream's queue is first in, first out, and only two writers put events into it: the fan-out for live
- * groups, one revision after the other, and the sweep for lagging ones, likewise. A group is either live or lagging; it
- * becomes lagging at the revision the fan-out could not queue, and live in the turn in which the sweep has reached the
- * fan-out's position, between two batches. A watcher skips what is below its own next_rev. */
+ * Why order holds. A stream's queue is first in, first out, and only two writers put events into it: the fan-out for
+ * live groups, one revision after the other, and the sweep for lagging ones, likewise. A group is either live or
+ * lagging; it becomes lagging at the revision the fan-out could not queue, and live in the turn in which the sweep has
+ * reached the fan-out's position, between two batches. A watcher skips what is below its own next_rev. */
 #ifndef KV_WATCH_INTERNAL_H
 #define KV_WATCH_INTERNAL_H
 
@@ -96,7 +96,7 @@ struct watch_batch *watch_ring_get(const struct watch_ring *r, int64_t rev);
 
 /* One key or range that somebody watches. */
 struct watch_target {
-    struct keymap_node by_key; /* single keys */
+    struct keymap_node by_key;                  /* single keys */
     struct watch_target *left, *right, *widest; /* ranges: a treap ordered by (key, end); widest end of the subtree */
     uint64_t priority;
     struct list groups;
@@ -139,11 +139,12 @@ struct watch_group {
     struct list watchers;
     size_t count, want_prev;
     enum watch_group_state state;
-    uint64_t sweep;         /* number of the sweep it takes part in; 0 = none */
-    uint64_t evicted;       /* number of the eviction that rewound it last */
-    int64_t next_rev;       /* lagging: first revision that is not in the queue (in a sweep: or where the sweep stands) */
+    uint64_t sweep;   /* number of the sweep it takes part in; 0 = none */
+    uint64_t evicted; /* number of the eviction that rewound it last */
+    int64_t next_rev; /* lagging: first revision that is not in the queue (in a sweep: or where the sweep stands) */
     struct watch_item *open; /* newest item of the queue that may still grow */
-    size_t items;           /* in the stream's queue */
+    size_t items;            /* in the stream's queue */
+    bool compacted;          /* its cancelling stands in the queue */
 };
 
 struct watcher {
@@ -152,14 +153,14 @@ struct watcher {
     struct list in_group, in_stream, in_progress;
     struct watch_group *group;
     int64_t id;
-    int64_t next_rev; /* below it nothing is for this watcher */
-    int64_t told;     /* the highest revision that a response told it was complete */
+    int64_t next_rev;         /* below it nothing is for this watcher */
+    int64_t told;             /* the highest revision that a response told it was complete */
     uint64_t progress_number; /* the stream's when it was created */
     bool prev_kv, no_put, no_delete, fragment, progress;
     bool progress_due; /* no events since the last tick */
 };
 
-enum watch_item_kind { WATCH_ITEM_BYTES, WATCH_ITEM_PROGRESS, WATCH_ITEM_EVENTS };
+enum watch_item_kind { WATCH_ITEM_BYTES, WATCH_ITEM_PROGRESS, WATCH_ITEM_EVENTS, WATCH_ITEM_COMPACTED };
 
 /* A run of events of one batch. */
 struct watch_segment {
@@ -177,8 +178,8 @@ struct watch_item {
     /* PROGRESS */
     int64_t watch_id; /* -1 = the whole stream: then `number` counts them */
     uint64_t number;
-    int64_t rev; /* also EVENTS: header.revision */
-    /* EVENTS */
+    int64_t rev; /* also EVENTS: header.revision; COMPACTED: the compacted revision */
+    /* EVENTS, COMPACTED: all watchers of the group are cancelled when it is pulled */
     struct watch_group *group;
     struct watch_segment one, *segments;
     uint32_t segment_count, segment_capacity, revisions;
@@ -199,7 +200,8 @@ struct watch_stream {
     int64_t next_id, last_start;
     struct watch_item *head, **tail;
     size_t cost, control_cost;
-    struct list *cursor; /* the head item's next watcher (its in_group node); NULL = not begun */
+    uint64_t pulled_ms;             /* the last pull */
+    struct list *cursor;            /* the head item's next watcher (its in_group node); NULL = not begun */
     struct watch_group *last_group; /* of the newest watcher: the next one often watches the same */
     uint64_t progress_number;       /* progress responses for the whole stream that were queued; the last one … */
     uint64_t told_number;           /* … that was pulled, and its revision */
@@ -264,23 +266,31 @@ static inline int64_t watch_now(const struct watch_hub *h)
 
 /* watch_queue.c */
 struct watch_item *watch_item_new(struct watch_stream *s, enum watch_item_kind kind);
-void watch_item_pop(struct watch_stream *s); /* frees the head */
-void watch_item_free(struct watch_stream *s, struct watch_item *item); /* it is out of the queue */
+void watch_item_pop(struct watch_stream *s);                                             /* frees the head */
+void watch_item_free(struct watch_stream *s, struct watch_item *item);                   /* it is out of the queue */
 void watch_item_add(struct watch_item *item, struct watch_batch *batch, uint32_t event); /* one more event */
+/* Takes the last events out again if they are of this batch; the item may be empty afterwards. */
+void watch_item_take_back(struct watch_item *item, const struct watch_batch *batch);
+static inline const struct watch_batch *watch_item_last(const struct watch_item *item)
+{
+    return item->segment_count == 0 ? NULL : item->segments[item->segment_count - 1].batch;
+}
 void watch_wake(struct watch_stream *s);
 void watch_touch(struct watch_stream *s, int by);
 void watch_flush_touched(struct watch_hub *h, int by);
+/* Encodes ResponseHeader as field 1 of a message; at most WATCH_HEADER_BYTES. */
+#define WATCH_HEADER_BYTES 46
+size_t watch_encode_header(const struct watch_hub *h, int64_t rev, uint8_t *out);
 /* A control response: fields of WatchResponse; reason may be NULL, header_rev 0 = a header without one. */
 struct watch_control {
     int64_t watch_id, header_rev, compact_rev;
     bool created, canceled;
     const char *reason;
 };
+/* With gRPC's prefix. */
+size_t watch_encode_control(const struct watch_hub *h, const struct watch_control *control, uint8_t *out);
+#define WATCH_CONTROL_BYTES (5 + WATCH_HEADER_BYTES + 48) /* and the reason */
 void watch_answer(struct watch_stream *s, struct watch_control control);
-/* Encodes ResponseHeader as field 1 of a message; at most WATCH_HEADER_BYTES. */
-#define WATCH_HEADER_BYTES 46
-size_t watch_encode_header(const struct watch_hub *h, int64_t rev, uint8_t *out);
-
 /* watch_hub.c */
 void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t event, int by);
 
@@ -296,7 +306,7 @@ void watcher_remove(struct watcher *w);
 struct watcher *watcher_find(const struct watch_stream *s, int64_t id);
 /* Frees closed streams; true = more to do. */
 bool watch_close_step(struct watch_hub *h, size_t *budget);
-void watch_progress_step(struct watch_hub *h);                  /* answers progress requests that waited for the fan-out */
+void watch_progress_step(struct watch_hub *h); /* answers progress requests that waited for the fan-out */
 void watch_progress_due(struct watch_hub *h, uint64_t now_ms); /* periodic notifications */
 
 /* watch_catchup.c */

@@ -153,7 +153,8 @@ static void put_events(struct watch_out *out, const struct response *r, struct p
     }
 }
 
-/* How many events from the place on, at most `max`, go into one fragment: as many as stay below the limit, at least one. */
+/* How many events from the place on, at most `max`, go into one fragment: as many as stay below the limit, at least
+ * one. */
 static size_t fragment_count(const struct response *r, struct place at, size_t max, size_t limit, size_t *len)
 {
     size_t count = 0, base = head_len(r) + 2;
@@ -188,8 +189,8 @@ static void check_order(const struct response *r, int64_t first)
     const struct watch_stream *s = r->stream;
     CHECK(first > w->told, "watch %lld gets revision %lld after %lld", (long long)w->id, (long long)first,
           (long long)w->told);
-    CHECK(first > s->told || w->progress_number >= s->told_number,
-          "watch %lld gets revision %lld after progress %lld", (long long)w->id, (long long)first, (long long)s->told);
+    CHECK(first > s->told || w->progress_number >= s->told_number, "watch %lld gets revision %lld after progress %lld",
+          (long long)w->id, (long long)first, (long long)s->told);
 }
 
 static void put_response(struct watch_out *out, const struct response *r)
@@ -226,8 +227,8 @@ static void put_response(struct watch_out *out, const struct response *r)
 
 static bool may_go(const struct watch_hub *h, const struct watch_item *item)
 {
-    const struct watch_batch *last = item->segments[item->segment_count - 1].batch;
-    return last->sealed && !(item->catch_up && last == h->sweep.ring);
+    const struct watch_batch *last = watch_item_last(item);
+    return last == NULL || (last->sealed && !(item->catch_up && last == h->sweep.ring));
 }
 
 /* false = out is full; the next call goes on with the next watcher. */
@@ -276,14 +277,29 @@ static void pull_progress(struct watch_stream *s, const struct watch_item *item,
     put_head(out, &r, 0, false);
 }
 
+/* The group's watchers started or stood below the compacted revision. */
+static void pull_compacted(struct watch_stream *s, const struct watch_item *item, struct watch_out *out)
+{
+    struct watch_group *g = item->group; /* lives as long as the item */
+    while (g->state != WATCH_DEAD) {
+        struct watcher *w = list_first(&g->watchers, struct watcher, in_group);
+        struct watch_control control = {.watch_id = w->id, .canceled = true, .compact_rev = item->rev};
+        uint8_t message[WATCH_CONTROL_BYTES];
+        put_copy(out, message, watch_encode_control(s->hub, &control, message));
+        out->messages++;
+        watcher_remove(w);
+    }
+}
+
 /* Streams are ordered by their last pull: who takes nothing for longest gives memory back first. */
 static void note_pull(struct watch_stream *s)
 {
+    s->pulled_ms = s->hub->now_ms;
     list_remove(&s->by_pull);
     if (s->cost > 0) {
         list_push_back(&s->hub->by_pull, &s->by_pull);
     }
-    if (s->cost < s->hub->config.stream_credit_bytes / 2) {
+    if (s->cost <= s->hub->config.stream_credit_bytes / 2) {
         watch_unpark(s);
     }
 }
@@ -302,6 +318,8 @@ bool watch_pull(struct watch_stream *s, struct watch_out *out, size_t max_bytes)
             out->messages++;
         } else if (item->kind == WATCH_ITEM_PROGRESS) {
             pull_progress(s, item, out);
+        } else if (item->kind == WATCH_ITEM_COMPACTED) {
+            pull_compacted(s, item, out);
         } else if (item->group->state != WATCH_DEAD) {
             if (!may_go(s->hub, item)) {
                 break;

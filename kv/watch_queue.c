@@ -37,7 +37,6 @@ void watch_item_free(struct watch_stream *s, struct watch_item *item)
 {
     struct watch_hub *h = s->hub;
     if (item->kind == WATCH_ITEM_EVENTS) {
-        struct watch_group *g = item->group;
         for (uint32_t i = 0; i < item->segment_count; i++) {
             h->pending -= item->segments[i].count;
             watch_batch_unref(item->segments[i].batch);
@@ -46,15 +45,18 @@ void watch_item_free(struct watch_stream *s, struct watch_item *item)
         if (s->cost == 0) {
             list_remove(&s->by_pull);
         }
+    } else if (item->kind == WATCH_ITEM_BYTES) {
+        s->control_cost -= item->cost;
+        free(item->data);
+    }
+    struct watch_group *g = item->group;
+    if (g != NULL) {
         if (g->open == item) {
             g->open = NULL;
         }
         if (--g->items == 0 && g->state == WATCH_DEAD) {
             free(g);
         }
-    } else if (item->kind == WATCH_ITEM_BYTES) {
-        s->control_cost -= item->cost;
-        free(item->data);
     }
     if (item->segments != &item->one) {
         free(item->segments);
@@ -105,6 +107,16 @@ void watch_item_add(struct watch_item *item, struct watch_batch *batch, uint32_t
     s->cost += cost;
 }
 
+void watch_item_take_back(struct watch_item *item, const struct watch_batch *batch)
+{
+    struct watch_stream *s = item->group->stream;
+    while (item->segment_count > 0 && item->segments[item->segment_count - 1].batch == batch) {
+        struct watch_segment *last = &item->segments[--item->segment_count];
+        s->hub->pending -= last->count;
+        watch_batch_unref(last->batch);
+    }
+}
+
 void watch_wake(struct watch_stream *s)
 {
     if (s->idle && !s->closed && s->head != NULL) {
@@ -152,27 +164,31 @@ static uint8_t *put_int(uint8_t *p, uint8_t field, int64_t value)
     return p;
 }
 
+size_t watch_encode_control(const struct watch_hub *h, const struct watch_control *control, uint8_t *out)
+{
+    uint8_t *p = out + 5;
+    p += watch_encode_header(h, control->header_rev, p);
+    p = put_int(p, 2, control->watch_id);
+    p = put_int(p, 3, control->created);
+    p = put_int(p, 4, control->canceled);
+    p = put_int(p, 5, control->compact_rev);
+    if (control->reason != NULL) {
+        size_t len = strlen(control->reason);
+        *p++ = 0x32;
+        p += varint_put(p, len);
+        memcpy(p, control->reason, len);
+        p += len;
+    }
+    out[0] = 0;
+    put_be32(out + 1, (uint32_t)(p - out - 5));
+    return (size_t)(p - out);
+}
+
 void watch_answer(struct watch_stream *s, struct watch_control control)
 {
-    size_t reason_len = control.reason == NULL ? 0 : strlen(control.reason);
-    uint8_t *data = mem_alloc(5 + WATCH_HEADER_BYTES + 48 + reason_len);
-    uint8_t *p = data + 5;
-    p += watch_encode_header(s->hub, control.header_rev, p);
-    p = put_int(p, 2, control.watch_id);
-    p = put_int(p, 3, control.created);
-    p = put_int(p, 4, control.canceled);
-    p = put_int(p, 5, control.compact_rev);
-    if (reason_len > 0) {
-        *p++ = 0x32;
-        p += varint_put(p, reason_len);
-        memcpy(p, control.reason, reason_len);
-        p += reason_len;
-    }
-    data[0] = 0;
-    put_be32(data + 1, (uint32_t)(p - data - 5));
     struct watch_item *item = watch_item_new(s, WATCH_ITEM_BYTES);
-    item->data = data;
-    item->len = (size_t)(p - data);
+    item->data = mem_alloc(WATCH_CONTROL_BYTES + (control.reason == NULL ? 0 : strlen(control.reason)));
+    item->len = watch_encode_control(s->hub, &control, item->data);
     item->cost += item->len;
     s->control_cost += item->cost;
     watch_wake(s);

@@ -150,14 +150,17 @@ static struct watch_group *live_group(struct watch_stream *s, struct watch_targe
         return g;
     }
     size_t tries = 8;
-    list_each (node, &target->groups) {
+    list_each(node, &target->groups)
+    {
         g = container_of(node, struct watch_group, in_target);
-        if (g->stream == s || tries-- == 0) {
+        if (g->stream == s) {
+            return g;
+        }
+        if (--tries == 0) {
             break;
         }
-        g = NULL;
     }
-    return g != NULL && g->stream == s ? g : group_new(s, &s->hub->live, target);
+    return group_new(s, &s->hub->live, target);
 }
 
 struct range {
@@ -264,7 +267,8 @@ static bool starts_in_future(const struct watch_stream *s, int64_t rev)
     if (s->last_start <= rev + 1) {
         return false;
     }
-    list_each (node, &s->watchers) {
+    list_each(node, &s->watchers)
+    {
         if (container_of(node, struct watcher, in_stream)->next_rev > rev + 1) {
             return true;
         }
@@ -292,7 +296,8 @@ void watch_progress(struct watch_stream *s)
 
 void watch_progress_step(struct watch_hub *h)
 {
-    list_each (node, &h->progress_wait) {
+    list_each(node, &h->progress_wait)
+    {
         struct watch_stream *s = container_of(node, struct watch_stream, progress_wait);
         if (s->progress_wanted <= h->fanned && h->fan.batch == NULL) {
             answer_progress(s);
@@ -304,7 +309,8 @@ void watch_progress_step(struct watch_hub *h)
  * are synced. */
 static void tick(struct watch_stream *s)
 {
-    list_each (node, &s->progress_watchers) {
+    list_each(node, &s->progress_watchers)
+    {
         struct watcher *w = container_of(node, struct watcher, in_progress);
         if (w->progress_due && w->group->state == WATCH_LIVE && w->next_rev <= s->hub->fanned + 1) {
             send_progress(s, w->id);
@@ -330,11 +336,12 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void *stream_arg, ui
 {
     struct watch_stream *s = mem_zalloc(sizeof *s);
     s->hub = h;
+    s->pulled_ms = now_ms;
     s->arg = stream_arg;
     s->serial = ++h->serials;
     s->idle = true;
     s->tail = &s->head;
-    struct list *lists[] = {&s->touched[0], &s->touched[1], &s->by_pull,      &s->watchers,
+    struct list *lists[] = {&s->touched[0], &s->touched[1], &s->by_pull,       &s->watchers,
                             &s->parked,     &s->all,        &s->progress_wait, &s->progress_watchers};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);

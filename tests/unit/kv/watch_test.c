@@ -61,8 +61,8 @@ static enum watch_rows store_rows(void *arg, struct watch_position *from, int64_
         budget = 1 + random_below(&s->random, 4);
     }
     size_t i = 0;
-    while (i < s->count && (s->changes[i].rev < from->main ||
-                            (s->changes[i].rev == from->main && s->changes[i].sub < from->sub))) {
+    while (i < s->count &&
+           (s->changes[i].rev < from->main || (s->changes[i].rev == from->main && s->changes[i].sub < from->sub))) {
         i++;
     }
     for (; i < s->count && s->changes[i].rev <= to_main; i++) {
@@ -208,14 +208,14 @@ static struct watch_hub *hub_with(struct store *s, struct watch_config config)
 /* The output as one run of bytes. */
 static void flatten(const struct watch_out *out, struct buffer *all)
 {
-    size_t at = 0;
+    size_t at = 0, before = all->len;
     for (size_t i = 0; i < out->cut_count; i++) {
         buffer_append(all, out->bytes.data + at, out->cuts[i].at - at);
         at = out->cuts[i].at;
         buffer_append(all, out->cuts[i].content.data, out->cuts[i].content.len);
     }
     buffer_append(all, out->bytes.data + at, out->bytes.len - at);
-    assert_int_equal(out->total + 0, all->len);
+    assert_int_equal(out->total, all->len - before);
 }
 
 static Response *next_message(struct buffer *all, struct arena *arena)
@@ -226,7 +226,8 @@ static Response *next_message(struct buffer *all, struct arena *arena)
     assert_int_equal(all->data[0], 0);
     size_t len = get_be32(all->data + 1);
     assert_true(all->len >= 5 + len);
-    Response *r = (Response *)pb_unpack(&etcdserverpb__watch_response__descriptor, bytes_of(all->data + 5, len), arena, NULL);
+    Response *r =
+        (Response *)pb_unpack(&etcdserverpb__watch_response__descriptor, bytes_of(all->data + 5, len), arena, NULL);
     assert_non_null(r);
     buffer_consume(all, 5 + len);
     return r;
@@ -292,7 +293,8 @@ static void expect(struct watch_hub *h, struct watch_stream *s, const char *expe
 
 static void create(struct watch_stream *s, const char *key, const char *end, int64_t start)
 {
-    watch_create(s, &(struct watch_request){.key = bytes_str(key), .range_end = bytes_str(end), .start_revision = start});
+    watch_create(s,
+                 &(struct watch_request){.key = bytes_str(key), .range_end = bytes_str(end), .start_revision = start});
 }
 
 /* --- behaviour ---------------------------------------------------------------------------------------------------- */
@@ -379,8 +381,7 @@ static void test_chosen_ids_are_the_next_free_ones(void **state)
     create(s, "a", "", 0);
     watch_cancel(s, 0);
     create(s, "a", "", 0);
-    expect(h, s,
-           "#1 rev=1 created\n#0 rev=1 created\n#2 rev=1 created\n#0 rev=1 canceled\n#3 rev=1 created\n");
+    expect(h, s, "#1 rev=1 created\n#0 rev=1 created\n#2 rev=1 created\n#0 rev=1 canceled\n#3 rev=1 created\n");
     put(&store, "a", "x");
     expect(h, s, "#1 rev=2 PUT a@2=x\n#2 rev=2 PUT a@2=x\n#3 rev=2 PUT a@2=x\n");
     watch_hub_free(h);
@@ -409,7 +410,7 @@ static void test_history_comes_before_news(void **state)
     put(&store, "a", "6");
     expect(h, s,
            "#2 rev=6 created\n#0 rev=7 PUT a@7=5\n#1 rev=7 PUT a@7=5\n"
-           "#0 rev=8 PUT a@8=6\n#1 rev=8 PUT a@8=6\n#2 rev=8 PUT a@8=6\n");
+           "#0 rev=8 PUT a@8=6\n#2 rev=8 PUT a@8=6\n#1 rev=8 PUT a@8=6\n");
     watch_hub_free(h);
     store_free(&store);
 }
@@ -625,7 +626,8 @@ static void test_memory_of_stalled_streams_is_bounded_together(void **state)
     enum { STREAMS = 50 };
     struct store store = {0};
     int ready = 0;
-    struct watch_hub *h = hub_with(&store, (struct watch_config){.stream_credit_bytes = 8000, .ring_bytes = 1, .held_bytes = 20000});
+    struct watch_hub *h =
+        hub_with(&store, (struct watch_config){.stream_credit_bytes = 8000, .ring_bytes = 1, .held_bytes = 20000});
     struct watch_stream *streams[STREAMS];
     struct bytes value = bytes_of(calloc(1, 1000), 1000);
     for (int i = 0; i < STREAMS; i++) {
@@ -638,7 +640,7 @@ static void test_memory_of_stalled_streams_is_bounded_together(void **state)
             watch_publish_end(h);
             store.current++;
         }
-        while (watch_step(h, 0, 100)) {
+        while (watch_step(h, (uint64_t)i * 2000, 100)) {
         }
         assert_true(watch_stats(h).held_bytes < 20000 + 8 * 1500);
     }
@@ -707,7 +709,7 @@ static void test_a_watcher_created_while_a_revision_is_published_sees_it(void **
 
 /* The model: a watcher must see exactly the changes at or above its start that match, one after the other. */
 struct model {
-    bool used, created, canceled;
+    bool used, created, canceled, given_up;
     struct bytes key, end;
     char key_text[4], end_text[4];
     bool unbounded, prev_kv, no_put, no_delete, fragment, progress;
@@ -786,7 +788,7 @@ static void check_event(struct world *w, struct model *m, const Mvccpb__Event *e
 static void check_progress(struct world *w, int64_t rev, struct model *m)
 {
     const struct change *c = due(&w->store, m);
-    if (m->used && m->created && !m->canceled) {
+    if (m->used && m->created && !m->canceled && !m->given_up) {
         assert_true(c == NULL || c->rev > rev);
     }
 }
@@ -902,7 +904,9 @@ static void random_create(struct world *w, int stream)
     };
     int64_t now = w->store.current;
     uint64_t when = random_below(&w->random, 4);
-    request.start_revision = when == 0 ? 0 : when == 1 ? now + 1 + (int64_t)random_below(&w->random, 3) : 1 + (int64_t)random_below(&w->random, (uint64_t)now);
+    request.start_revision = when == 0   ? 0
+                             : when == 1 ? now + 1 + (int64_t)random_below(&w->random, 3)
+                                         : 1 + (int64_t)random_below(&w->random, (uint64_t)now);
     m->start = request.start_revision == 0 ? now + 1 : request.start_revision;
     watch_create(w->streams[stream], &request);
 }
@@ -978,6 +982,7 @@ static void random_action(struct world *w)
         int id = 1 + (int)random_below(&w->random, WATCHES - 1);
         struct model *m = &w->models[stream][id];
         watch_cancel(w->streams[stream], m->used && !m->canceled ? id : 9999);
+        m->given_up = true;
     } else if (what < 985) {
         watch_progress(w->streams[stream]);
     } else if (what < 993) {
@@ -997,13 +1002,14 @@ static void random_action(struct world *w)
 static void drain(struct world *w)
 {
     for (bool more = true; more;) {
-        more = watch_step(w->hub, w->now_ms, 50);
+        watch_step(w->hub, w->now_ms, 50);
         watch_source_ready(w->hub);
-        more = more || watch_busy(w->hub);
+        more = false;
         for (int i = 0; i < STREAMS; i++) {
             pull_some(w, i, 100000);
             more = more || w->ready[i] > 0 || w->wants_pull[i];
         }
+        more = more || watch_busy(w->hub);
     }
     assert_int_equal(watch_stats(w->hub).slow_watchers, 0);
     assert_int_equal(watch_stats(w->hub).pending_events, 0);
@@ -1020,9 +1026,9 @@ static void run_world(uint64_t seed, int steps, struct world *totals)
     struct world *w = calloc(1, sizeof *w);
     random_seed(&w->random, seed);
     struct watch_config config = {
-        .stream_credit_bytes = 1 + random_below(&w->random, 4000),
+        .stream_credit_bytes = 500 + random_below(&w->random, 6000),
         .ring_bytes = 1 + random_below(&w->random, 6000),
-        .held_bytes = 1 + random_below(&w->random, 10000),
+        .held_bytes = 5000 + random_below(&w->random, 10000),
         .progress_interval_ms = 300,
         .seed = seed,
     };
@@ -1058,8 +1064,8 @@ static void test_random_histories_match_the_model(void **state)
         }
         run_world(i, 2000, &totals);
     }
-    print_message("%zu events, %zu progress responses, %zu cancelled by compaction\n", totals.events,
-                  totals.progresses, totals.compact_cancels);
+    print_message("%zu events, %zu progress responses, %zu cancelled by compaction\n", totals.events, totals.progresses,
+                  totals.compact_cancels);
 }
 
 int main(void)
