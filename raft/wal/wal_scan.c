@@ -4,8 +4,8 @@
  * before a byte of memory is taken for it. Damage is sorted the way etcd does it (wal.md "Torn write"): a frame that
  * runs over the end of the file, and a bad record with a 512-byte piece of zeroes in it, are what a crash leaves of a
  * write; all else is corruption. One case is told apart that etcd doesn't: when whole records that continue each
- * other's checksum still follow a frame that claims to run over the end of the file, its length word was damaged
- * in the middle of the log, and cutting there would throw away what had been acknowledged. */
+ * other's checksum stand inside of what a bad frame claims for itself, its length word was damaged in the middle of the
+ * log, and cutting there would throw away what had been acknowledged. */
 #include "base/crc32c.h"
 #include "raft/wal/wal_impl.h"
 #include <errno.h>
@@ -71,10 +71,10 @@ static bool frame_at(struct wal_scan *s, uint64_t offset, struct wal_record *rec
            record->type <= WAL_RECORD_SNAPSHOT;
 }
 
-/* Are there, somewhere behind offset, two records in a row of which the second continues the first's checksum? */
-static bool goes_on_behind(struct wal_scan *s, uint64_t offset)
+/* Do two records, of which the second continues the first's checksum, begin behind offset and before end? */
+static bool goes_on(struct wal_scan *s, uint64_t offset, uint64_t region_end)
 {
-    for (offset += 8; offset < s->size; offset += 8) {
+    for (offset += 8; offset < region_end && s->error == 0; offset += 8) {
         struct wal_record a, b;
         uint64_t second, end;
         if (frame_at(s, offset, &a, &second)) {
@@ -89,7 +89,7 @@ static bool goes_on_behind(struct wal_scan *s, uint64_t offset)
 
 static enum wal_scan_result over_the_end(struct wal_scan *s)
 {
-    bool more = goes_on_behind(s, s->offset);
+    bool more = goes_on(s, s->offset, s->size);
     if (s->error != 0) {
         return WAL_SCAN_FAILED;
     }
@@ -98,11 +98,19 @@ static enum wal_scan_result over_the_end(struct wal_scan *s)
     return more ? WAL_SCAN_CORRUPT : WAL_SCAN_TORN;
 }
 
-/* The record is whole, but bad: a crash or damage? */
+/* The record is whole, but bad: a crash or damage? `in` is not valid any more afterwards. */
 static enum wal_scan_result damaged(struct wal_scan *s, struct bytes in, const char *fault)
 {
     s->fault = fault;
-    return wal_record_torn(in, s->offset + 8) ? WAL_SCAN_TORN : WAL_SCAN_CORRUPT;
+    if (!wal_record_torn(in, s->offset + 8)) {
+        return WAL_SCAN_CORRUPT;
+    }
+    bool more = goes_on(s, s->offset, s->offset + 8 + in.len);
+    if (s->error != 0) {
+        return WAL_SCAN_FAILED;
+    }
+    s->fault = more ? "a record's length reaches over others that follow" : fault;
+    return more ? WAL_SCAN_CORRUPT : WAL_SCAN_TORN;
 }
 
 /* Has this type of record data exactly when it should? */

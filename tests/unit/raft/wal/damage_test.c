@@ -263,6 +263,65 @@ static void test_every_lost_sector_of_the_last_write(void **state)
     memory_fs_free(m);
 }
 
+static void open_refused(const char *path, struct bytes segment, const char *why)
+{
+    struct memory_fs *m = memory_fs_new();
+    struct wal_config config = {.fs = memory_fs_vtable(m), .dir = WAL_DIR, .segment_bytes = 8192};
+    struct wal *w;
+    struct wal_contents c;
+    char *reason = NULL;
+    memory_fs_put(m, path, segment);
+    assert_int_equal(wal_open(&config, &w, &c, &reason), ERR_CORRUPT_DATA);
+    if (strstr(reason, why) == NULL) {
+        fail_msg("refused with \"%s\" instead of \"%s\"", reason, why);
+    }
+    assert_true(bytes_equal(memory_fs_get(m, path), segment));
+    free(reason);
+    memory_fs_free(m);
+}
+
+/* Acknowledged records follow a length that was made longer, so that it reaches into the zeroes at the end (as it would
+ * look after a torn write) or over the end of the file. */
+static void test_a_longer_length_in_the_middle_is_no_torn_write_PR14127_CVE_2020_15106(void **state)
+{
+    (void)state;
+    struct memory_fs *m = memory_fs_new();
+    struct wal_config config = {.fs = memory_fs_vtable(m), .dir = WAL_DIR, .segment_bytes = 8192};
+    struct wal *w;
+    assert_int_equal(wal_create(&config, (struct wal_metadata){1, 2}, NULL, 0, NULL, &w, NULL), 0);
+    for (uint64_t i = 1; i <= 20; i++) {
+        assert_int_equal(wal_test_save(w, i, 1, "some text"), 0);
+    }
+    assert_int_equal(wal_sync(w), 0);
+    wal_close(w);
+    struct buffer segment = {0};
+    size_t starts[100];
+    buffer_append(&segment, memory_fs_get(m, WAL_FIRST_SEGMENT).data, 8192);
+    assert_int_equal(record_starts(&segment, starts), 23);
+    uint8_t *word = segment.data + starts[5];
+    uint64_t right = get_le64(word);
+    put_le64(word, right + 4096);
+    open_refused(WAL_FIRST_SEGMENT, buffer_bytes(&segment), "reaches over others");
+    put_le64(word, right + (UINT64_C(1) << 50));
+    open_refused(WAL_FIRST_SEGMENT, buffer_bytes(&segment), "but other records follow");
+    buffer_free(&segment);
+    memory_fs_free(m);
+}
+
+static void test_an_index_far_above_the_others_is_refused_CVE_2020_15112(void **state)
+{
+    (void)state;
+    struct memory_fs *m = memory_fs_new();
+    struct wal_config config = {.fs = memory_fs_vtable(m), .dir = WAL_DIR, .segment_bytes = 8192};
+    struct wal *w;
+    assert_int_equal(wal_create(&config, (struct wal_metadata){1, 2}, NULL, 0, NULL, &w, NULL), 0);
+    assert_int_equal(wal_test_save(w, 1, 1, "one"), 0);
+    assert_int_equal(wal_test_save(w, UINT64_C(1) << 40, 1, "far"), 0);
+    wal_close(w);
+    open_refused(WAL_FIRST_SEGMENT, memory_fs_get(m, WAL_FIRST_SEGMENT), "above the one that has to follow");
+    memory_fs_free(m);
+}
+
 static void test_stale_bytes_behind_the_end_are_cleared(void **state)
 {
     struct log *l = *state;
@@ -316,6 +375,8 @@ int main(void)
         cmocka_unit_test(test_every_cut),
         cmocka_unit_test(test_every_zeroed_length_word),
         cmocka_unit_test(test_every_lost_sector_of_the_last_write),
+        cmocka_unit_test(test_a_longer_length_in_the_middle_is_no_torn_write_PR14127_CVE_2020_15106),
+        cmocka_unit_test(test_an_index_far_above_the_others_is_refused_CVE_2020_15112),
         cmocka_unit_test(test_stale_bytes_behind_the_end_are_cleared),
         cmocka_unit_test(test_a_missing_segment_is_seen),
     };
