@@ -109,6 +109,10 @@ struct backend_lmdb_config {
     uint64_t quota_bytes;
     bool read_only;
     bool unsafe_no_sync; /* --unsafe-no-fsync: tests only */
+    /* Called on whatever thread meets damage or a failed read or write, with the text of backend_fault, after it was
+     * logged and before the error is returned. A server ends here (design.md "Storage"): nobody above has to. NULL =
+     * nothing. */
+    void (*fault)(const char *text);
     /* Tests only: look at the meta pages and nothing else. A server walks all pages and rows before the first use, at
      * each start, however it was stopped: 0.09 s for a million rows of 300 bytes. */
     bool unchecked;

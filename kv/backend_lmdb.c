@@ -53,6 +53,9 @@ int lmdb_error(int rc)
 static void remember(struct lmdb *l, char *text)
 {
     log_error("storage fault", log_str("error", text));
+    if (l->on_fault != NULL) {
+        l->on_fault(text);
+    }
     pthread_mutex_lock(&l->lock);
     if (l->fault == NULL) {
         l->fault = text;
@@ -456,6 +459,7 @@ int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend *
         release(l);
         return error;
     }
+    l->on_fault = config->fault;
     *out = &l->base;
     return 0;
 }

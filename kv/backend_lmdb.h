@@ -38,7 +38,8 @@ struct lmdb {
     atomic_uint_fast64_t size, size_in_use;
     pthread_mutex_t lock; /* of the two below */
     struct lmdb_read *idle;
-    char *fault; /* the first one met */
+    char *fault;                    /* the first one met */
+    void (*on_fault)(const char *); /* of the config; NULL until the open is done */
 };
 
 static inline MDB_val lmdb_val(struct bytes b)

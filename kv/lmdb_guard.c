@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ static _Thread_local struct lmdb_guard *volatile current;
 /* --- a line without stdio --- */
 
 struct line {
-    char text[PATH_BYTES + 256];
+    char text[2 * PATH_BYTES + 256];
     size_t len;
 };
 
@@ -37,6 +38,21 @@ static void line_text(struct line *l, const char *text)
     }
     memcpy(l->text + l->len, text, n);
     l->len += n;
+}
+
+/* Inside a JSON string. */
+static void line_escaped(struct line *l, const char *text)
+{
+    for (; *text != 0; text++) {
+        char one[3] = {*text, 0, 0};
+        if (*text == '"' || *text == '\\') {
+            one[0] = '\\';
+            one[1] = *text;
+        } else if ((unsigned char)*text < ' ') {
+            one[0] = '?';
+        }
+        line_text(l, one);
+    }
 }
 
 static void line_number(struct line *l, uint64_t n)
@@ -55,17 +71,19 @@ __attribute__((noreturn)) static void report(int signal_number, const struct lmd
 {
     struct line l = {.len = 0};
     size_t len = atomic_load(&g->len);
-    line_text(&l, "fatal: ");
+    line_text(&l, "{\"level\":\"fatal\",\"msg\":\"");
     line_text(&l, signal_number == SIGBUS ? "SIGBUS" : "SIGSEGV");
-    line_text(&l, " while reading ");
-    line_text(&l, g->path);
-    if (address >= g->map && address < g->map + len) {
-        line_text(&l, " at offset ");
+    bool inside = address >= g->map && address < g->map + len;
+    line_text(&l, inside ? " while reading the store: the disk cannot read it, or the file was cut"
+                         : " while reading the store: a damaged page led out of the file");
+    line_text(&l, "\",\"path\":\"");
+    line_escaped(&l, g->path);
+    line_text(&l, "\"");
+    if (inside) {
+        line_text(&l, ",\"offset\":");
         line_number(&l, (uint64_t)(address - g->map));
-        line_text(&l, ": the disk cannot read it, or the file was cut\n");
-    } else {
-        line_text(&l, ": a damaged page led out of the file\n");
     }
+    line_text(&l, "}\n");
     ssize_t ignored = write(STDERR_FILENO, l.text, l.len);
     (void)ignored;
     _exit(1);

@@ -1,7 +1,7 @@
 /* Faults of memory under a mapped database file. A page that the disk cannot give, or that a cut file no longer has,
  * arrives as SIGBUS; a damaged page number that LMDB followed out of the map arrives as SIGSEGV. Both end the member
- * with a line that names the file and, where it is known, the offset (design.md "Storage"): there is no way back out of
- * LMDB in the middle of an operation.
+ * with a line (a JSON object, as the log has them) that names the file and, where it is known, the offset (design.md
+ * "Storage"): there is no way back out of LMDB in the middle of an operation.
  *
  * Faults that have nothing to do with a registered map go to the handler that was there before. */
 #ifndef KV_LMDB_GUARD_H

@@ -81,6 +81,12 @@ static void prepare_dirs(struct member *member)
 
 /* --- store and log --- */
 
+/* Damage that somebody met, or a disk that fails: the member ends here, whoever it was. */
+static void store_fault(const char *text)
+{
+    log_fatal("the store is damaged or cannot be read", log_str("error", text));
+}
+
 static void open_store(struct member *member)
 {
     const struct backend_lmdb_config config = {
@@ -88,6 +94,7 @@ static void open_store(struct member *member)
         .map_bytes = member->config->backend_map_bytes,
         .quota_bytes = member->config->quota_backend_bytes > 0 ? (uint64_t)member->config->quota_backend_bytes : 0,
         .unsafe_no_sync = member->config->unsafe_no_fsync,
+        .fault = store_fault,
     };
     char *reason = NULL;
     int error = backend_open_lmdb(&config, &member->backend, &reason);
