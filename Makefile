@@ -64,8 +64,8 @@ UNIT_BIN := $(UNIT_C:%.c=$(B)/%)
 FUZZ_BIN := $(FUZZ_C:%.c=$(B)/%)
 LOAD_C    := $(sort $(wildcard tests/bench/load/*.c))
 BENCH_BIN := $(BIN)/bench/load $(BENCH_C:tests/bench/%.c=$(BIN)/bench/%)
-OWN_C    := $(LIB_C) $(wildcard cmd/*.c cmd/*/*.c chaos/*/*.c tests/unit/*_test.c) $(UNIT_C) $(FUZZ_C) $(BENCH_C) \
-            $(SUPPORT_C)
+OWN_C    := $(LIB_C) $(wildcard cmd/*.c cmd/*/*.c chaos/*/*.c tests/unit/*_test.c) $(UNIT_C) $(FUZZ_C) $(SUPPORT_C) \
+            $(wildcard tests/bench/*.c tests/bench/*/*.c tests/e2e/*/*.c)
 
 .PHONY: all
 all: $(PROGRAMS) ## build the programs: build/kedge, build/kedgectl, build/kedgeutl
@@ -110,6 +110,12 @@ $(BIN)/bench/load: $(call obj,$(LOAD_C)) $(LIBKEDGE)
 	$(link) $(LDLIBS)
 
 $(BIN)/bench/%: $(B)/tests/bench/%.o $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS)
+
+# A load program of several files is a folder: tests/bench/NAME/.
+.SECONDEXPANSION:
+$(addprefix $(BIN)/bench/,$(BENCH_DIRS)): $(BIN)/bench/%: $$(call obj,$$(wildcard tests/bench/%/*.c)) $(LIBKEDGE)
 	@mkdir -p $(@D)
 	$(link) $(LDLIBS)
 
