@@ -148,6 +148,13 @@ int wal_write_waiting(struct wal *w, struct wal_file *file); /* negative errno *
 int wal_create_next(struct wal *w, struct wal_file **out);   /* error of base/error.h */
 void wal_update_space(struct wal *w);
 
+/* --- wal_repair.c: a segment's end before it is written on. 0 or negative errno --- */
+
+/* *end = behind the last byte at or after offset that isn't zero; offset if there is none. */
+int wal_repair_find_stale(struct wal_file *file, uint64_t offset, uint64_t *end);
+int wal_repair_keep_copy(struct wal_file *file, const char *path, const char *dir); /* as PATH.broken, durable */
+int wal_repair_clear(struct wal_file *file, uint64_t offset, uint64_t size);        /* offset..size reads as zeroes */
+
 /* --- wal_decode.c: what the records hold. Strict, because a record's type isn't under its checksum: what has other
  * fields than its type has isn't what it says. ERR_MALFORMED. --- */
 int wal_decode_metadata(struct bytes data, struct wal_metadata *out);

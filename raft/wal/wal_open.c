@@ -8,8 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { COPY_CHUNK = 1 << 20 };
-
 struct opening {
     struct wal *w;
     bool writing;
@@ -328,92 +326,6 @@ static int read_all(struct opening *o, uint64_t *offset, bool *torn)
 
 /* --- making the end fit to be written on --- */
 
-/* *end = behind the last byte at or after offset that isn't zero; offset if there is none. */
-static int find_stale(struct wal_file *file, uint64_t offset, uint64_t *end)
-{
-    uint8_t *chunk = mem_alloc(COPY_CHUNK);
-    size_t got = 1;
-    int error = 0;
-    *end = offset;
-    for (uint64_t at = offset; error == 0 && got > 0; at += got) {
-        error = file->fs->read(file, chunk, COPY_CHUNK, at, &got);
-        for (size_t i = got; error == 0 && i-- > 0;) {
-            if (chunk[i] != 0) {
-                *end = at + i + 1;
-                break;
-            }
-        }
-    }
-    free(chunk);
-    return error;
-}
-
-static int copy_file(struct wal_file *from, struct wal_file *to)
-{
-    uint8_t *chunk = mem_alloc(COPY_CHUNK);
-    int error = 0;
-    size_t got = 1;
-    for (uint64_t at = 0; error == 0 && got > 0; at += got) {
-        error = from->fs->read(from, chunk, COPY_CHUNK, at, &got);
-        if (error == 0 && got > 0) {
-            error = to->fs->write(to, &(struct iovec){.iov_base = chunk, .iov_len = got}, 1, at);
-        }
-    }
-    free(chunk);
-    return error != 0 ? error : to->fs->sync(to);
-}
-
-/* Keeps the damaged segment as NAME.broken. */
-static int keep_broken(struct opening *o, struct wal_name name, struct wal_file *file)
-{
-    const struct wal_fs *fs = o->w->fs;
-    char *path = wal_path(o->w, name), *broken = mem_printf("%s.broken", path);
-    struct wal_file *copy;
-    int error = fs->open(fs, broken, WAL_FS_WRITE | WAL_FS_CREATE | WAL_FS_TRUNCATE, &copy);
-    if (error == 0) {
-        error = copy_file(file, copy);
-        fs->close(copy);
-    }
-    if (error == 0) {
-        error = fs->sync_dir(fs, o->w->dir);
-    }
-    free(path);
-    free(broken);
-    return error == 0 ? 0 : system_fault(o, "keep a copy of", name, error);
-}
-
-static int write_zeroes(struct wal_file *file, uint64_t from, uint64_t to)
-{
-    uint8_t *zeroes = mem_zalloc(COPY_CHUNK);
-    int error = 0;
-    while (error == 0 && from < to) {
-        size_t n = to - from < COPY_CHUNK ? (size_t)(to - from) : COPY_CHUNK;
-        error = file->fs->write(file, &(struct iovec){.iov_base = zeroes, .iov_len = n}, 1, from);
-        from += n;
-    }
-    free(zeroes);
-    return error;
-}
-
-/* Makes everything from offset on read as zeroes. Where the file system can't just say so, only what isn't zero yet is
- * written over: most often that is nothing. */
-static int clear_behind(struct wal_file *file, uint64_t offset, uint64_t size)
-{
-    uint64_t stale_end;
-    int error = -EOPNOTSUPP;
-    if (offset >= size) {
-        return 0;
-    }
-    if (file->fs->zero != NULL) {
-        error = file->fs->zero(file, offset, size - offset);
-    }
-    if (error != -EOPNOTSUPP && wal_error(error) != ERR_DISK_FULL) {
-        return error;
-    }
-    error = find_stale(file, offset, &stale_end);
-    return error != 0 ? error : write_zeroes(file, offset, stale_end);
-}
-
 /* Behind the last good record nothing but zeroes may stand. They are written over what is there, so that the blocks
  * stay ours. Then all that was read is synced: a process that was killed may have left it in memory only, and from now
  * on it counts as durable. */
@@ -424,7 +336,7 @@ static int prepare_tail(struct opening *o, uint64_t offset)
     uint64_t size;
     int error = w->fs->size(tail->file, &size);
     if (error == 0) {
-        error = clear_behind(tail->file, offset, size);
+        error = wal_repair_clear(tail->file, offset, size);
     }
     if (error != 0) {
         return system_fault(o, "clear the end of", tail->name, error);
@@ -455,9 +367,9 @@ static int make_writable(struct opening *o, uint64_t offset)
     w->base = o->contents->snapshot;
     struct wal_segment *tail = wal_tail(w);
     if (o->contents->repaired) {
-        int error = keep_broken(o, tail->name, tail->file);
+        int error = wal_repair_keep_copy(tail->file, o->contents->repaired_file, w->dir);
         if (error != 0) {
-            return error;
+            return system_fault(o, "keep a copy of", tail->name, error);
         }
     }
     int error = prepare_tail(o, offset);
@@ -501,7 +413,7 @@ static int open_log(struct opening *o)
     }
     if (torn) {
         size_t last = o->count - 1;
-        error = find_stale(o->files[last], offset, &stale_end);
+        error = wal_repair_find_stale(o->files[last], offset, &stale_end);
         if (error != 0) {
             return system_fault(o, "read", o->names[last], error);
         }
