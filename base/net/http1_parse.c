@@ -308,12 +308,9 @@ static int data_end_byte(struct http1_chunks *c, uint8_t byte)
     return 0;
 }
 
-static int take_data(struct http1_chunks *c, struct bytes *in, struct buffer *out, size_t limit)
+static void take_data(struct http1_chunks *c, struct bytes *in, struct buffer *out)
 {
     size_t n = in->len < c->left ? in->len : (size_t)c->left;
-    if (out->len + n > limit || c->left > limit) {
-        return 413;
-    }
     buffer_append(out, in->data, n);
     in->data += n;
     in->len -= n;
@@ -321,7 +318,6 @@ static int take_data(struct http1_chunks *c, struct bytes *in, struct buffer *ou
     if (c->left == 0) {
         c->state = HTTP1_DATA_END;
     }
-    return 0;
 }
 
 int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, size_t limit)
@@ -329,7 +325,7 @@ int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, 
     int status = 0;
     while (status == 0 && in->len > 0 && c->state != HTTP1_DONE) {
         if (c->state == HTTP1_DATA) {
-            status = take_data(c, in, out, limit);
+            take_data(c, in, out);
             continue;
         }
         uint8_t byte = *in->data;
@@ -338,6 +334,9 @@ int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, 
         status = c->state == HTTP1_SIZE      ? size_byte(c, byte)
                  : c->state == HTTP1_TRAILER ? trailer_byte(c, byte)
                                              : data_end_byte(c, byte);
+        if (status == 0 && c->state == HTTP1_DATA && c->left > limit - out->len) {
+            status = 413; /* known from the size, before a byte of it */
+        }
     }
     return status;
 }
