@@ -1,0 +1,236 @@
+#!/usr/bin/python3
+"""kedgectl against a running server: what only shows over time (watches and leases that outlive a killed server), and that
+it prints what the official etcdctl prints to the same command line, where that has been built (build/interop/bin)."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from member import Member  # noqa: E402
+
+BIN = os.environ.get("KEDGE_BIN", "build")
+CTL = os.path.join(BIN, "kedgectl")
+ETCDCTL = os.environ.get("ETCDCTL", "build/interop/bin/etcdctl")
+
+# Command lines that may be run twice; each is tried in all formats. {lease} and {bad} are filled in.
+TWIN_CASES = """
+get a|get a b|get --prefix k|get --prefix k --keys-only|get --prefix k --limit 2 --order DESCEND|get missing
+get "" --from-key --count-only|get k1 --rev 2|get k1 --rev 99999|get k1 --consistency x|get|get a --nosuch|get -x
+get --prefix k --sort-by VALUE|get --prefix k --stream|get k1 --print-value-only|get k1 --limit x|get k1 --limit
+put|put a --lease zz|put a b --lease {bad}|put a b c --ignore-value|put none --ignore-value|del|del x --prefix --from-key
+del none|lease timetolive {lease}|lease timetolive {lease} --keys|lease timetolive {bad}|lease list|lease revoke {bad}
+lease keep-alive --once {lease}|lease keep-alive --once {bad}|lease keep-alive {bad}|lease grant|lease grant x
+lease revoke|lease keep-alive zz|member list|member list --consistency s|member list --hex|member list --consistency q
+endpoint status|endpoint status --cluster|endpoint hashkv|endpoint hashkv --rev 3|endpoint hashkv --rev 99999
+endpoint health|alarm list|alarm list x|alarm disarm|compaction|compaction x|compaction 99999|compaction 0
+get k1 --hex|get bin|get bin --hex|get uni|nosuch|gett|txn x|watch|g k1|memb list|get k1 -w yaml|--dial-timeout 5 get k1
+get k1 --dial-timeout=1ms|get k1 --command-timeout=1x|get --prefix k --min-mod-rev 4 --max-mod-rev 3|get k1 --order up
+""".replace("\n", "|").strip("|").split("|")
+TWIN_TXNS = [
+    'mod("k1") > "0"\n\nget k1\n\n\n', 'value("k1") = "x y"\n\nget a\n\nget --prefix k\nget none\n\n', "\n\n\n", "foo\n", "",
+    'foo("k") = "1"\n', 'mod(k) = "1"\n', 'mod("k") = "x"\n', "\nfrob x\n\n\n", "\nget\n\n\n", 'mod("k") = 1\n',
+    'ver(`k1`) != "7"\nc("k1") < "100"\n\nget "k1" --keys-only\n\n\n', '\nput d 1\nput d 2\n\n\n',
+]  # fmt: skip
+FORMATS = ["simple", "fields", "json", "table", "protobuf"]
+
+
+class Failure(Exception):
+    pass
+
+
+def run(program, *args, text=None, timeout=20, env=None):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")} | (env or {})
+    return subprocess.run([program, *args], input=text or b"", capture_output=True, timeout=timeout, env=clean)
+
+
+def ctl(member, *args, **options):
+    return run(CTL, f"--endpoints={member.endpoint}", *args, **options)
+
+
+def expect(result, stdout, status=0):
+    if result.returncode != status or result.stdout.decode() != stdout:
+        raise Failure(f"expected status {status} and\n{stdout}\ngot {result.returncode} and\n"
+                      f"{result.stdout.decode()}{result.stderr.decode()}")  # fmt: skip
+
+
+def wait_for(what, condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise Failure(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+class Running:
+    """A kedgectl that goes on; its output so far is in .text()."""
+
+    def __init__(self, member, *args):
+        self.path = os.path.join(member.folder, f"out{time.monotonic_ns()}")
+        self.file = open(self.path, "wb")
+        self.process = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", *args], stdin=subprocess.PIPE,
+                                        stdout=self.file, stderr=subprocess.STDOUT)  # fmt: skip
+
+    def text(self):
+        with open(self.path, "rb") as f:
+            return f.read().decode()
+
+    def say(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.file.close()
+
+
+def put_until_seen(member, watch, key):
+    """A watch begins somewhen after its process: puts until one of them is seen, and returns how many it took."""
+    count = 0
+
+    def seen():
+        nonlocal count
+        count += 1
+        expect(ctl(member, "put", key, str(count)), "OK\n")
+        return f"\n{key}\n" in watch.text()
+
+    wait_for(f"an event of {key}", seen)
+
+
+def test_a_watch_outlives_a_killed_server_and_sees_each_event_once(member):
+    watch = Running(member, "watch", "--prefix", "w/")
+    try:
+        put_until_seen(member, watch, "w/first")
+        member.kill()
+        member.start()
+        for i in range(20):
+            expect(ctl(member, "put", f"w/{i:02}", "x"), "OK\n")
+        wait_for("the last event", lambda: "w/19\nx\n" in watch.text())
+        seen = re.findall(r"^w/\d\d$", watch.text(), re.M)
+        if seen != [f"w/{i:02}" for i in range(20)]:
+            raise Failure(f"events {seen}")
+    finally:
+        watch.close()
+
+
+def test_interactive_watches_share_a_stream(member):
+    watch = Running(member, "watch", "-i")
+    try:
+        watch.say("watch i/a")
+        watch.say('watch "i/b" --prev-kv')
+        watch.say("nonsense")
+        put_until_seen(member, watch, "i/a")
+        put_until_seen(member, watch, "i/b")
+        watch.say("progress")
+        wait_for("progress", lambda: "progress notify: " in watch.text())
+        if "Invalid command nonsense (only support watch)" not in watch.text():
+            raise Failure(watch.text())
+    finally:
+        watch.close()
+
+
+def test_a_watch_runs_a_command_at_each_event(member):
+    watch = Running(member, "watch", "e/k", "--", "sh", "-c", "echo ran $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY")
+    try:
+        put_until_seen(member, watch, "e/k")
+        wait_for("the command", lambda: 'ran "PUT" "e/k"' in watch.text())
+    finally:
+        watch.close()
+
+
+def test_a_kept_lease_outlives_a_killed_server(member):
+    lease = ctl(member, "lease", "grant", "2").stdout.split()[1].decode()
+    expect(ctl(member, "put", "leased", "x", f"--lease={lease}"), "OK\n")
+    keeper = Running(member, "lease", "keep-alive", lease)
+    try:
+        wait_for("a renewal", lambda: "keepalived" in keeper.text())
+        member.kill()
+        member.start()
+        time.sleep(3)
+        expect(ctl(member, "get", "leased"), "leased\nx\n")
+        expect(ctl(member, "lease", "revoke", lease), f"lease {lease} revoked\n")
+        wait_for("the end", lambda: f"lease {lease} expired or revoked." in keeper.text())
+        wait_for("the exit", lambda: keeper.process.poll() == 0)
+    finally:
+        keeper.close()
+
+
+def test_no_server_is_told_in_time(member):
+    start = time.monotonic()
+    dead = run(CTL, "--endpoints=127.0.0.1:1", "--command-timeout=1s", "get", "a")
+    if dead.returncode != 1 or dead.stderr != b"Error: context deadline exceeded\n" or time.monotonic() - start > 5:
+        raise Failure(f"{dead.returncode} {dead.stderr} after {time.monotonic() - start:.1f} s")
+    expect(run(CTL, f"--endpoints=127.0.0.1:1,{member.endpoint}", "get", "none"), "")
+
+
+def test_large_values_come_back_whole(member):
+    value = os.urandom(1_400_000)
+    expect(ctl(member, "put", "large", text=value), "OK\n")
+    if ctl(member, "get", "large", "--print-value-only").stdout != value + b"\n":
+        raise Failure("another value")
+
+
+def masked(result):
+    """What must be the same: without log lines, times, usage texts and the programs' names."""
+    out = re.sub(rb"[0-9.]+(ns|ms|s|\xc2\xb5s)\b", b"<TIME>", result.stdout)
+    out = re.sub(rb" +", b" ", re.sub("─+".encode(), "─".encode(), out))
+    out = re.sub(rb"remaining\(\d+s\)", b"remaining(<LEFT>)", out)
+    out = re.sub(rb"(\"TTL\" : |\"ttl\":)\d+", rb"\1<LEFT>", out)
+    err = b"\n".join(line for line in result.stderr.split(b"\n") if not line.startswith(b"{"))
+    err = re.sub(rb"\nUsage:.*", b"", err, flags=re.S).strip().replace(b"kedgectl", b"etcdctl")
+    return result.returncode, out, err
+
+
+def compare(member, args, text, differences):
+    ours = masked(ctl(member, *args, text=text))
+    theirs = masked(run(ETCDCTL, f"--endpoints={member.endpoint}", *args, text=text))
+    if ours != theirs:
+        differences.append(f"{' '.join(args)} {text or ''}\n  kedgectl {ours}\n  etcdctl  {theirs}")
+
+
+def test_prints_what_etcdctl_prints(member):
+    for i, (key, value) in enumerate([("k1", "x y"), ("k2", "2"), ("k1", "x y"), ("bin", "\x01\u00ff\"q\"\n"), ("uni", "ä€😀")]):
+        expect(ctl(member, "put", key, value), "OK\n")
+    lease = ctl(member, "lease", "grant", "1000").stdout.split()[1].decode()
+    expect(ctl(member, "put", "k3", "v", f"--lease={lease}"), "OK\n")
+    differences = []
+    for case in TWIN_CASES:
+        args = [word.strip('"') for word in case.format(lease=lease, bad="1234").split()]
+        for output in FORMATS if "-w" not in args else ["simple"]:
+            compare(member, [*args, "-w", output] if "-w" not in args else args, None, differences)
+    for text in TWIN_TXNS:
+        for output in FORMATS:
+            compare(member, ["txn", "-w", output], text.encode(), differences)
+    if differences:
+        raise Failure("\n".join(differences))
+
+
+def main():
+    tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
+    passed, failed, skipped = 0, 0, 0
+    member = Member()
+    try:
+        member.start()
+        for test in tests:
+            if test is test_prints_what_etcdctl_prints and not os.access(ETCDCTL, os.X_OK):
+                print(f"skipped {test.__name__}: no {ETCDCTL}")
+                skipped += 1
+                continue
+            try:
+                test(member)
+                passed += 1
+            except (Failure, subprocess.TimeoutExpired, RuntimeError, OSError) as error:
+                print(f"FAILED {test.__name__}: {error}")
+                failed += 1
+    finally:
+        member.close()
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""A server of the tests: started on free loopback ports with data in a temporary folder, stopped by its process id."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Member:
+    def __init__(self, *flags, program=None):
+        self.program = program or os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedge")
+        self.folder = tempfile.mkdtemp(prefix="kedge-e2e.")
+        self.data = os.path.join(self.folder, "data")
+        self.port, self.peer_port = free_port(), free_port()
+        self.endpoint = f"127.0.0.1:{self.port}"
+        self.flags = list(flags)
+        self.process = None
+        self.log = open(os.path.join(self.folder, "log"), "ab+")
+
+    def start(self, wait=60):
+        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self.peer_port}"
+        self.process = subprocess.Popen(
+            [self.program, "--name=m1", f"--data-dir={self.data}", f"--listen-client-urls={client}",
+             f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
+             f"--initial-cluster=m1={peer}", *self.flags],
+            stdout=self.log, stderr=self.log,
+            env={k: v for k, v in os.environ.items() if not k.startswith(("KEDGE_", "ETCD"))})
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.output()}")
+            try:
+                with urllib.request.urlopen(client + "/readyz", timeout=1) as answer:
+                    if answer.status == 200:
+                        return self
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError(f"the server is not ready after {wait} s:\n{self.output()}")
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.returncode if self.process else None
+
+    def output(self, lines=30):
+        self.log.flush()
+        with open(self.log.name, "rb") as f:
+            return b"\n".join(f.read().splitlines()[-lines:]).decode(errors="replace")
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

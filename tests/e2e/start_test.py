@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+"""What a start refuses and says, and what a stop leaves: second server on a directory, swapped directories, a log without
+its end, a store without its log, a clean stop and start."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from member import Member
+
+passed = failed = 0
+
+
+def expect(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"{what}: {detail}")
+
+
+def post(member, path, body):
+    with urllib.request.urlopen(f"http://{member.endpoint}{path}", body.encode(), timeout=30) as answer:
+        return answer.read().decode()
+
+
+def put(member, key, value):
+    return post(member, "/v3/kv/put", '{"key":"%s","value":"%s"}' % (key, value))
+
+
+def refused(what, member, *words):
+    """A start on member's directory ends with status 1 and says all of the words."""
+    try:
+        member.start(wait=20)
+        expect(what, False, "it started")
+        member.kill()
+    except RuntimeError as error:
+        text = str(error)
+        expect(what, "ended with 1" in text and all(w in text for w in words), text)
+
+
+def tree(folder):
+    return sorted((d, f, os.path.getsize(os.path.join(d, f))) for d, _, fs in os.walk(folder) for f in fs)
+
+
+a, b = Member(), Member()
+try:
+    a.start()
+    put(a, "YQ==", "MQ==")
+    second = Member()
+    shutil.rmtree(second.folder)
+    second.data = a.data
+    second.log = open(a.log.name, "ab+")
+    refused("second server on a directory", second, a.data)
+    expect("the first server goes on", "MQ==" in post(a, "/v3/kv/range", '{"key":"YQ=="}'))
+    status = a.stop()
+    expect("a clean stop ends by the signal", status == -15, f"status {status}")
+    a.start()
+    expect("data is there after a clean stop", "MQ==" in post(a, "/v3/kv/range", '{"key":"YQ=="}'))
+    a.stop()
+
+    b.start()
+    for _ in range(30):
+        put(b, "Yg==", "Mg==")
+    b.stop()
+    # the store of another member
+    shutil.copytree(a.data, a.data + ".good")
+    shutil.copytree(b.data, b.data + ".good")
+    shutil.copy(os.path.join(b.data, "member/snap/db"), os.path.join(a.data, "member/snap/db"))
+    before = tree(a.data)
+    refused("swapped directories", a, "another member")
+    expect("nothing was overwritten", [x for x in tree(a.data) if "-lock" not in x[1]] ==
+           [x for x in before if "-lock" not in x[1]], "files changed")
+    shutil.rmtree(a.data)
+    shutil.copytree(a.data + ".good", a.data)
+    # a log that ends below the store: the log of the start, the store of later
+    shutil.rmtree(b.data)
+    shutil.copytree(b.data + ".good", b.data)
+    wal = os.path.join(b.data, "member/wal")
+    segment = os.path.join(wal, sorted(f for f in os.listdir(wal) if f.endswith(".wal"))[0])
+    with open(segment, "r+b") as f:
+        head = f.read(4096)
+        end = 0
+        for _ in range(6):  # the first six records
+            word = int.from_bytes(head[end:end + 8], "little")
+            length, pad = word & ((1 << 56) - 1), (word >> 56) & 7
+            end += 8 + length + pad
+        f.seek(end)
+        f.write(bytes(64000000 - end))
+    refused("a log that ends below the store", b, "ends below")
+    # a store without its log
+    shutil.rmtree(b.data)
+    shutil.copytree(b.data + ".good", b.data)
+    shutil.rmtree(os.path.join(b.data, "member/wal"))
+    refused("a store without its log", b, "no write-ahead log")
+    shutil.rmtree(b.data)
+    shutil.copytree(b.data + ".good", b.data)
+    b.start()
+    expect("the good copy starts", '"count":"1"' in post(b, "/v3/kv/range", '{"key":"Yg=="}').replace(" ", ""))
+    b.stop()
+finally:
+    a.close()
+    b.close()
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
