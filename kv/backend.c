@@ -61,6 +61,12 @@ int backend_get(struct backend_read *r, enum backend_table table, struct bytes k
     return r->backend->driver->get(r, table, key, value);
 }
 
+int backend_get_known(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value)
+{
+    int error = backend_get(r, table, key, value);
+    return error == ERR_ABSENT ? r->backend->driver->missing(r->backend, table) : error;
+}
+
 int backend_scan(struct backend_read *r, enum backend_table table, struct bytes from,
                  bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
 {

@@ -73,8 +73,12 @@ int backend_read_begin(struct backend *b, struct backend_read **out);
 void backend_read_end(struct backend_read *r);
 
 /* *value is a view into the store, valid until the read ends. 0, ERR_ABSENT, ERR_CORRUPT_DATA (row checksum). Damage to
- * what leads to a row shows as ERR_ABSENT: a caller that knows the row to be there must take that as damage too. */
+ * what leads to a row shows as ERR_ABSENT: see backend_get_known. */
 int backend_get(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value);
+
+/* The same for a row that the caller knows to be there (the index names it): one that isn't is damage, and reported as
+ * that. 0, ERR_CORRUPT_DATA. */
+int backend_get_known(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value);
 
 /* Visits rows with key >= from in key order until the table ends or visit returns false. visit gets views valid during
  * the call. Returns 0 or ERR_CORRUPT_DATA. Checks that a full scan sees as many rows as the table counts. */

@@ -10,6 +10,7 @@ struct backend_driver {
     int (*read_begin)(struct backend *b, struct backend_read **out);
     void (*read_end)(struct backend_read *r);
     int (*get)(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value);
+    int (*missing)(struct backend *b, enum backend_table table); /* reports it; ERR_CORRUPT_DATA */
     int (*scan)(struct backend_read *r, enum backend_table table, struct bytes from,
                 bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
     uint64_t (*count)(struct backend_read *r, enum backend_table table);

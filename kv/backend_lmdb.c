@@ -183,6 +183,7 @@ static const struct backend_driver driver = {
     .read_begin = lmdb_read_begin,
     .read_end = lmdb_read_end,
     .get = lmdb_get,
+    .missing = lmdb_missing,
     .scan = lmdb_scan,
     .count = lmdb_count,
     .stats = lmdb_stats,

@@ -76,6 +76,7 @@ void lmdb_row_seal(enum backend_table table, struct bytes key, struct bytes valu
 int lmdb_read_begin(struct backend *b, struct backend_read **out);
 void lmdb_read_end(struct backend_read *r);
 int lmdb_get(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value);
+int lmdb_missing(struct backend *b, enum backend_table table);
 int lmdb_scan(struct backend_read *r, enum backend_table table, struct bytes from,
               bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
 uint64_t lmdb_count(struct backend_read *r, enum backend_table table);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "kv/backend_lmdb.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -91,6 +92,13 @@ int lmdb_get(struct backend_read *read, enum backend_table table, struct bytes k
     }
     lmdb_guard_leave(before);
     return error;
+}
+
+int lmdb_missing(struct backend *b, enum backend_table table)
+{
+    char what[80];
+    snprintf(what, sizeof what, "a row of table %s is missing that was there before", backend_table_name(table));
+    return lmdb_damage((struct lmdb *)b, NULL, what);
 }
 
 /* Where a scan is. */

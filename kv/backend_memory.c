@@ -358,6 +358,13 @@ static int memory_get(struct backend_read *read, enum backend_table table, struc
     return 0;
 }
 
+static int memory_missing(struct backend *b, enum backend_table table)
+{
+    (void)b;
+    (void)table;
+    return ERR_CORRUPT_DATA;
+}
+
 /* In order, from `from` on. Returns false once visit did. Depth is that of a treap: 2 ln n or so. */
 static bool walk(const struct node *n, struct bytes from, bool (*visit)(void *, struct bytes, struct bytes), void *arg)
 {
@@ -423,6 +430,7 @@ static const struct backend_driver driver = {
     .read_begin = memory_read_begin,
     .read_end = memory_read_end,
     .get = memory_get,
+    .missing = memory_missing,
     .scan = memory_scan,
     .count = memory_count,
     .stats = memory_stats,

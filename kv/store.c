@@ -35,7 +35,7 @@ static int row_from_backend(struct kv *kv, struct store_rows *rows, struct revis
     size_t len = row_revision_put(key, revision, false);
     int error = rows->read != NULL ? 0 : backend_read_begin(kv->backend, &rows->read);
     if (error == 0) {
-        error = backend_get(rows->read, BACKEND_KEY, bytes_of(key, len), row);
+        error = backend_get_known(rows->read, BACKEND_KEY, bytes_of(key, len), row);
     }
     if (error != 0) {
         kv->broken = true;
