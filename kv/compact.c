@@ -205,5 +205,6 @@ int kv_compact_step(struct kv *kv, size_t budget)
         FAILPOINT(compactBeforeSetFinishedCompact);
         finish(kv);
     }
+    batch_entry_end(kv); /* a batch of deletes is bounded as well */
     return kv_compact_state(kv) == KV_COMPACT_RUN ? KV_MORE : KV_DONE;
 }

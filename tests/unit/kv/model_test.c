@@ -57,14 +57,14 @@ static int64_t random_lease(struct run *r)
     return below(r, 3) > 0 ? 0 : 1 + (int64_t)below(r, 6);
 }
 
-/* -------------------------------------------------------------------------------------------------------- comparing
+/* --- comparing --- */
  * --- */
 
 static void expect_kv(struct run *r, const Mvccpb__KeyValue *got, const struct model_row *want, bool key_only)
 {
     const char *value = key_only ? "" : want->value;
     if (got->key.len != strlen(want->key) || memcmp(got->key.data, want->key, got->key.len) != 0 ||
-        got->value.len != strlen(value) || memcmp(got->value.data, value, got->value.len) != 0 ||
+        !bytes_equal(bytes_of(got->value.data, got->value.len), bytes_str(value)) ||
         got->create_revision != want->created || got->mod_revision != want->main || got->version != want->version ||
         (!key_only && got->lease != want->lease)) {
         fail_msg("seed %llu step %u: got %.*s=%.*s (%lld %lld %lld %lld), expected %s=%s (%lld %lld %lld %lld)",
