@@ -460,9 +460,19 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
     return command == NULL || command->run == NULL ? show(cli_print_help, call, stdout) : command->run(call);
 }
 
+/* Scripts that know etcd's tools look for their names, in "etcdctl version: 3.7.1" for instance. */
+static bool called_by_other_name(const struct cli_program *program, int argc, char **argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = argc > 0 ? (slash == NULL ? argv[0] : slash + 1) : "";
+    return program->other_name != NULL && strcmp(name, program->other_name) == 0;
+}
+
 int cli_main(const struct cli_program *program, int argc, char **argv, char **env)
 {
-    struct cli_call call = {.program = program, .all_count = argc, .all = argv, .env = env};
+    struct cli_program named = *program;
+    struct cli_call call = {.program = &named, .all_count = argc, .all = argv, .env = env};
+    named.name = called_by_other_name(program, argc, argv) ? program->other_name : program->name;
     int count = argc > 0 ? argc - 1 : 0;
     char **words = arena_zalloc(&call.arena, ((size_t)count + 1) * sizeof *words);
     memcpy(words, argv + (argc > 0), (size_t)count * sizeof *words);

@@ -50,6 +50,7 @@ struct cli_command {
 
 struct cli_program {
     const char *name;
+    const char *other_name; /* etcd's: used in all texts when the program is called by it */
     const char *brief;
     const char *variables; /* prefix of the variables of flags: "ETCDCTL"; NULL = none */
     const struct cli_flag *globals;

@@ -10,8 +10,7 @@
 
 int verb_version(struct cli_call *call)
 {
-    (void)call;
-    version_print_tool("kedgectl");
+    version_print_tool(call->program->name);
     return 0;
 }
 

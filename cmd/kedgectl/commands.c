@@ -226,6 +226,7 @@ static const struct cli_command commands[] = {
 
 const struct cli_program kedgectl = {
     .name = "kedgectl",
+    .other_name = "etcdctl",
     .brief = "Command line client for kedge and etcd.",
     .variables = "ETCDCTL",
     .globals = globals,

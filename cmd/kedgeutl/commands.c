@@ -18,8 +18,7 @@ static const char check_about[] =
 
 static int run_version(struct cli_call *call)
 {
-    (void)call;
-    version_print_tool("kedgeutl");
+    version_print_tool(call->program->name);
     return CLI_OK;
 }
 
@@ -47,6 +46,7 @@ static const struct cli_command commands[] = {
 
 const struct cli_program kedgeutl = {
     .name = "kedgeutl",
+    .other_name = "etcdutl",
     .brief = "Works on the files of kedge.",
     .globals = globals,
     .commands = commands,

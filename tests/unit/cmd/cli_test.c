@@ -66,7 +66,7 @@ static const struct cli_command commands[] = {
     {"sub do", NULL, "", "Does it too", NULL, do_flags, false, false, false, run_do},
     {"later", "Group", "", "Will do it", NULL, NULL, false, false, true, NULL},
 };
-static const struct cli_program program = {"prog", "A program.", "PROG", globals, commands, 5};
+static const struct cli_program program = {"prog", "etcdprog", "A program.", "PROG", globals, commands, 5};
 
 static char output[65536];
 
@@ -179,6 +179,17 @@ static void test_variables_stand_in_for_inherited_flags_only(void **state)
     expect_output("conflicting environment variable is shadowed");
     assert_int_equal(run_env(argv, (char *[]){"PROG_FUTURE=b", NULL}), CLI_ERROR);
     expect_output("--future: not supported by kedge yet");
+}
+
+static void test_texts_have_the_name_that_the_program_was_called_by(void **state)
+{
+    (void)state;
+    char *argv[] = {"/usr/bin/etcdprog", "nosuch", NULL};
+    assert_int_equal(run_env(argv, (char *[]){NULL}), CLI_ERROR);
+    expect_output("Error: unknown command \"nosuch\" for \"etcdprog\"");
+    argv[0] = "/usr/bin/another";
+    assert_int_equal(run_env(argv, (char *[]){NULL}), CLI_ERROR);
+    expect_output("Error: unknown command \"nosuch\" for \"prog\"");
 }
 
 static void test_help_is_asked_for_in_two_ways(void **state)
@@ -326,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_commands_are_known_by_a_unique_beginning),
         cmocka_unit_test(test_what_is_not_there_yet_is_refused_by_name),
         cmocka_unit_test(test_variables_stand_in_for_inherited_flags_only),
+        cmocka_unit_test(test_texts_have_the_name_that_the_program_was_called_by),
         cmocka_unit_test(test_help_is_asked_for_in_two_ways),
         cmocka_unit_test(test_the_documentation_is_what_the_tables_give),
         cmocka_unit_test(test_completion_offers_every_command_and_flag_of_the_table),
