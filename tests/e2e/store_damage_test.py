@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+"""Damage of the store's file under a server: met while it runs, it ends the member with file and offset in the log and no
+wrong answer; found at the start, the start is refused with both, and the file is left as it is."""
+
+import base64
+import json
+import os
+import random
+import sys
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from member import Member
+
+ROWS = 400
+passed = failed = 0
+
+
+def expect(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"{what}: {detail}")
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def post(member, path, body):
+    request = urllib.request.Request(f"http://{member.endpoint}{path}", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def value_of(number):
+    return f"{number}-" + chr(ord("a") + number % 26) * (100 + number % 200)
+
+
+def filled():
+    """A member whose rows have all reached the store's file, and left memory."""
+    member = Member("--backend-batch-interval=10ms").start()
+    for number in range(ROWS):
+        post(member, "/v3/kv/put", {"key": b64(f"row/{number:05}"), "value": b64(value_of(number))})
+    time.sleep(0.3)
+    return member
+
+
+def store_of(member):
+    return os.path.join(member.data, "member", "snap", "db")
+
+
+def place_of(member, number):
+    with open(store_of(member), "rb") as f:
+        return f.read().find(value_of(number).encode())
+
+
+def overwrite(member, offset, content):
+    with open(store_of(member), "r+b") as f:
+        f.seek(offset)
+        f.write(content)
+
+
+def ended(member, seconds=10):
+    end = time.monotonic() + seconds
+    while member.process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return member.process.poll()
+
+
+def met_while_running(what, damage, path, body):
+    member = filled()
+    try:
+        damage(member)
+        try:
+            answer = post(member, path, body)
+            expect(what, False, f"answered {str(answer)[:200]}")
+        except (OSError, urllib.error.HTTPError):
+            pass
+        status, said = ended(member), member.output()
+        expect(f"{what}: ends", status == 1, f"status {status}")
+        expect(f"{what}: says where", store_of(member) in said and "offset" in said, said[-500:])
+    finally:
+        member.close()
+
+
+def flip_row(member):
+    overwrite(member, place_of(member, 100) + 20, b"#")
+
+
+def cut_file(member):
+    os.truncate(store_of(member), 8192)
+
+
+def while_running():
+    one = {"key": b64("row/00100")}
+    every = {"key": b64("row/"), "range_end": b64("row0")}
+    met_while_running("a damaged row, read by key", flip_row, "/v3/kv/range", one)
+    met_while_running("a damaged row in a list", flip_row, "/v3/kv/range", every)
+    met_while_running("a damaged row under a hash", flip_row, "/v3/maintenance/hashkv", {})
+    met_while_running("a cut file", cut_file, "/v3/kv/range", every)
+
+
+def start_refused_or_sound(member, what):
+    """0 = refused as it should be, 1 = started with all rows (the damage was where nobody reads), else a finding."""
+    with open(store_of(member), "rb") as f:
+        before = f.read()
+    try:
+        member.start(wait=20)
+    except RuntimeError as error:
+        said = str(error)
+        expect(f"{what}: says where", store_of(member) in said and "offset" in said, said[-500:])
+        with open(store_of(member), "rb") as f:
+            expect(f"{what}: nothing overwritten", f.read() == before, "the file changed")
+        return 0
+    answer = post(member, "/v3/kv/range", {"key": b64("row/"), "range_end": b64("row0")})
+    rows = {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]).decode() for kv in answer["kvs"]}
+    expect(f"{what}: served", rows == {f"row/{n:05}": value_of(n) for n in range(ROWS)}, "other rows")
+    member.kill()
+    return 1
+
+
+def at_start():
+    member = filled()
+    chance, counts = random.Random(9), [0, 0]
+    try:
+        member.stop()
+        with open(store_of(member), "rb") as f:
+            sound = f.read()
+        # Meta pages, heads of pages, anywhere.
+        places = [chance.randrange(2) * 4096 + chance.randrange(152) for _ in range(10)]
+        places += [chance.randrange(2, len(sound) // 4096) * 4096 + chance.randrange(32) for _ in range(10)]
+        places += [chance.randrange(len(sound)) for _ in range(15)]
+        for place in places:
+            with open(store_of(member), "wb") as f:
+                f.write(sound)
+            overwrite(member, place, bytes([sound[place] ^ 1 << chance.randrange(8)]))
+            counts[start_refused_or_sound(member, f"a flip at {place}")] += 1
+        for length in (0, 100, 4096, 8192, len(sound) // 2):
+            with open(store_of(member), "wb") as f:
+                f.write(sound[:length])
+            counts[start_refused_or_sound(member, f"a cut at {length}")] += 1
+    finally:
+        member.close()
+    print(f"damage at start: {counts[0]} refused, {counts[1]} without effect")
+    expect("most damage is refused", counts[0] > 15, str(counts))
+
+
+def main():
+    while_running()
+    at_start()
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
