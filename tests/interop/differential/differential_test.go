@@ -397,9 +397,11 @@ func TestTiesAreMaskedAndNothingElse(t *testing.T) {
 func TestCommandsAreQuotedForBash(t *testing.T) {
 	cases := map[string]proto.Message{
 		`etcdctl put --lease=7 -- $'\xff\'' $''`: &pb.PutRequest{Key: []byte("\xff'"), Lease: 7},
-		`etcdctl get --rev=3 --from-key -- a`:    &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte{0}, Revision: 3},
-		`etcdctl del --prev-kv -- a b`:           &pb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), PrevKv: true},
-		`etcdctl compaction --physical -- 9`:     &pb.CompactionRequest{Revision: 9, Physical: true},
+		`etcdctl put -- "$(printf %b 'k'; printf 'xx%.0s' $(seq 20); printf %b 'y')" v`: &pb.PutRequest{
+			Key: []byte("k" + strings.Repeat("x", 40) + "y"), Value: []byte("v")},
+		`etcdctl get --rev=3 --from-key -- a`: &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte{0}, Revision: 3},
+		`etcdctl del --prev-kv -- a b`:        &pb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), PrevKv: true},
+		`etcdctl compaction --physical -- 9`:  &pb.CompactionRequest{Revision: 9, Physical: true},
 		"etcdctl txn <<'END'\nver(\"a\") > \"1\"\n\nget -- b\n\n\nEND": &pb.TxnRequest{
 			Compare: []*pb.Compare{{Key: []byte("a"), Result: pb.Compare_GREATER, Target: pb.Compare_VERSION, TargetUnion: &pb.Compare_Version{Version: 1}}},
 			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("b")}}}}},

@@ -13,19 +13,35 @@ import (
 // A difference is told as a session that anybody can type: etcdctl where it
 // can express the request, a comment with the exact request where it can't.
 
-// quote renders bytes for bash. A long end that repeats one pair of bytes, as
-// big values and long keys here have it, is written as a loop.
+// quote renders bytes for bash. What repeats a pair of bytes for long, as big
+// values and long keys here do, is written as a loop.
 func quote(data []byte) string {
 	const long = 24
-	if n := len(data); n > long {
-		start := n - 2
-		for start > 0 && data[start-1] == data[start+1] {
-			start--
+	var parts []string
+	start := 0
+	literal := func(end int) {
+		if end > start {
+			parts = append(parts, "printf %b '"+unquoted(data[start:end])+"'")
 		}
-		start += (n - start) % 2
-		if n-start > long {
-			return fmt.Sprintf(`"$(printf %%b '%s'; printf '%s%%.0s' $(seq %d))"`, unquoted(data[:start]), unquoted(data[start:start+2]), (n-start)/2)
+	}
+	for i := 0; i+1 < len(data); {
+		j := i + 2
+		for j < len(data) && data[j] == data[j-2] {
+			j++
 		}
+		if j-i <= long {
+			i++
+			continue
+		}
+		literal(i)
+		n := (j - i) / 2
+		parts = append(parts, fmt.Sprintf("printf '%s%%.0s' $(seq %d)", unquoted(data[i:i+2]), n))
+		i += 2 * n
+		start = i
+	}
+	if len(parts) > 0 {
+		literal(len(data))
+		return `"$(` + strings.Join(parts, "; ") + `)"`
 	}
 	plain := len(data) > 0
 	for _, c := range data {
