@@ -65,7 +65,7 @@ FUZZ_BIN := $(FUZZ_C:%.c=$(B)/%)
 LOAD_C    := $(sort $(wildcard tests/bench/load/*.c))
 BENCH_BIN := $(BIN)/bench/load $(BENCH_C:tests/bench/%.c=$(BIN)/bench/%)
 OWN_C    := $(LIB_C) $(wildcard cmd/*.c cmd/*/*.c chaos/*/*.c tests/unit/*_test.c) $(UNIT_C) $(FUZZ_C) $(SUPPORT_C) \
-            $(wildcard tests/bench/*.c tests/bench/*/*.c tests/e2e/*/*.c)
+            $(wildcard tests/bench/*.c tests/bench/*/*.c)
 
 .PHONY: all
 all: $(PROGRAMS) ## build the programs: build/kedge, build/kedgectl, build/kedgeutl
