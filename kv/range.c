@@ -12,7 +12,7 @@
 
 #define KVS_TAG 0x12 /* RangeResponse.kvs */
 #define READ_BYTES (64u << 10)
-#define READ_ROWS 1000
+#define READ_ROWS 500
 #define ROW_COST 4 /* budget for a row that is looked at while resolving */
 
 enum stage { STAGE_COUNT, STAGE_COLLECT, STAGE_SORT, STAGE_MEASURE, STAGE_READY };
