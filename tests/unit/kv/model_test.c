@@ -58,7 +58,6 @@ static int64_t random_lease(struct run *r)
 }
 
 /* --- comparing --- */
- * --- */
 
 static void expect_kv(struct run *r, const Mvccpb__KeyValue *got, const struct model_row *want, bool key_only)
 {
