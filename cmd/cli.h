@@ -125,5 +125,7 @@ cli_run cli_run_help, cli_run_options, cli_run_completion, cli_run_complete, cli
 const struct cli_command *cli_parent(const struct cli_program *program, const struct cli_command *command);
 const char *cli_name(const struct cli_command *command);
 bool cli_is_child(const struct cli_command *a, const struct cli_command *b);
+/* Gives a flag's value its text, parsed. NULL, or Go's text of what is wrong with it. */
+const char *cli_assign(struct arena *arena, struct cli_value *value, const char *text);
 
 #endif
