@@ -241,8 +241,8 @@ static int leaf(struct walk *w, struct tree *t, const uint8_t *page, unsigned co
     if (count == 0) {
         return walk_refuse(w, LMDB_CHECK_PAGE, page + 12, "empty leaf");
     }
+    struct node n = {0};
     for (unsigned i = 0; i < count; i++) {
-        struct node n;
         int error = walk_node(w, page, i, true, &n, &used);
         if (error == 0) {
             error = leaf_node(w, t, &n);
@@ -275,8 +275,8 @@ static int enter(struct walk *w, struct tree *t, uint64_t number, const void *at
         return walk_refuse(w, LMDB_CHECK_PAGE, page + 12, "branch page with %u children", count);
     }
     unsigned used = 0;
+    struct node n = {0};
     for (unsigned i = 0; i < count; i++) {
-        struct node n;
         if ((error = walk_node(w, page, i, false, &n, &used)) != 0) {
             return error;
         }
@@ -305,7 +305,7 @@ static void prefetch_next(const struct walk *w, const struct step *top)
 static int descend(struct walk *w, struct tree *t, struct step *stack, unsigned *depth)
 {
     struct step *top = &stack[*depth - 1];
-    struct node n;
+    struct node n = {0};
     unsigned used = 0, slot = top->next++;
     int error = walk_node(w, top->page, slot, false, &n, &used);
     if (error == 0 && slot > 0) {
