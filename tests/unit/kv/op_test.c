@@ -22,8 +22,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Txns written as text: p<key> puts, d<key> deletes, d<key>-<end> deletes a range ("0" as end: a zero byte), g<key> gets,
- * (success|failure) nests. Blanks separate. */
+/* Txns written as text: p<key> puts, d<key> deletes, d<key>-<end> deletes a range ("0" as end: a zero byte), g<key>
+ * gets, (success|failure) nests. Blanks separate. */
 static const char *cursor;
 
 static Etcdserverpb__TxnRequest *parse_txn(void);

@@ -1,0 +1,376 @@
+/* Entries of the log, applied: alarms and quota, what is skipped after a restart, crashes with commits lost, slices. */
+#include "tests/support/kv_bed.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static Etcdserverpb__AlarmResponse *alarm(struct kv_bed *bed, int action, uint64_t member, int type)
+{
+    int error;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    alarm.action = (Etcdserverpb__AlarmRequest__AlarmAction)action;
+    alarm.memberid = member;
+    alarm.alarm = (Etcdserverpb__AlarmType)type;
+    request.alarm = &alarm;
+    ProtobufCMessage *answer = kv_bed_apply(bed, &request, &error);
+    assert_int_equal(error, 0);
+    return (Etcdserverpb__AlarmResponse *)answer;
+}
+
+static int try_put(struct kv_bed *bed, const char *key, const char *value)
+{
+    int error;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    put.key = kv_bed_bytes(key);
+    put.value = kv_bed_bytes(value);
+    request.put = &put;
+    kv_bed_apply(bed, &request, &error);
+    return error;
+}
+
+static int try_revoke(struct kv_bed *bed, int64_t id)
+{
+    int error;
+    Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    revoke.id = id;
+    request.lease_revoke = &revoke;
+    kv_bed_apply(bed, &request, &error);
+    return error;
+}
+
+static int try_grant(struct kv_bed *bed, int64_t id, int64_t ttl_s)
+{
+    int error;
+    Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    grant.id = id;
+    grant.ttl = ttl_s;
+    request.lease_grant = &grant;
+    kv_bed_apply(bed, &request, &error);
+    return error;
+}
+
+static void test_alarms_are_answered_as_etcd_does_and_survive_a_restart(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    size_t count;
+    kv_bed_open(&bed, NULL);
+    assert_int_equal(alarm(&bed, 1, 5, 0)->n_alarms, 0); /* NONE cannot be raised */
+    assert_int_equal(alarm(&bed, 1, 5, 1)->n_alarms, 1);
+    assert_true(bed.apply.effects & KV_EFFECT_ALARMS);
+    assert_int_equal(alarm(&bed, 1, 5, 1)->n_alarms, 1); /* again: the same row, nothing changed */
+    assert_false(bed.apply.effects & KV_EFFECT_ALARMS);
+    assert_int_equal(alarm(&bed, 1, 0, 2)->n_alarms, 1);
+    assert_int_equal(alarm(&bed, 0, 0, 0)->n_alarms, 2);
+    assert_int_equal(alarm(&bed, 0, 0, 2)->n_alarms, 1);
+    kv_bed_commit(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_true(kv_alarm(bed.kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE));
+    Etcdserverpb__AlarmMember **list = kv_alarms(bed.kv, ETCDSERVERPB__ALARM_TYPE__NONE, &bed.arena, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(list[0]->memberid, 5);
+    assert_int_equal(list[1]->memberid, 0);
+    assert_int_equal(alarm(&bed, 2, 5, 1)->n_alarms, 1);
+    assert_int_equal(alarm(&bed, 2, 5, 1)->n_alarms, 0);
+    kv_bed_commit(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_false(kv_alarm(bed.kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE));
+    kv_bed_close(&bed);
+}
+
+static void test_no_space_stops_what_grows_and_lets_the_rest_pass(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    assert_int_equal(try_grant(&bed, 7, 10), 0);
+    alarm(&bed, 1, 5, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    assert_int_equal(try_put(&bed, "b", "1"), ERR_NO_SPACE);
+    assert_int_equal(try_grant(&bed, 8, 10), ERR_NO_SPACE);
+    assert_int_equal(kv_bed_delete(&bed, "a", (ProtobufCBinaryData){0}), 1);
+    assert_int_equal(try_revoke(&bed, 7), 0);
+    assert_int_equal(kv_bed_compact(&bed, 2), 0);
+    alarm(&bed, 2, 5, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    assert_int_equal(try_put(&bed, "b", "1"), 0);
+    kv_bed_close(&bed);
+}
+
+static void test_corrupt_stops_all_changes_of_keys_and_leases(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    assert_int_equal(try_grant(&bed, 7, 10), 0);
+    alarm(&bed, 1, 5, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+    assert_int_equal(try_put(&bed, "b", "1"), ERR_CORRUPT);
+    assert_int_equal(try_grant(&bed, 8, 10), ERR_CORRUPT);
+    assert_int_equal(try_revoke(&bed, 7), ERR_CORRUPT);
+    assert_int_equal(kv_bed_compact(&bed, 1), ERR_CORRUPT);
+    kv_bed_close(&bed);
+}
+
+static void test_over_quota_at_apply_is_done_and_told_as_an_error(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    struct kv_config config = {.quota_bytes = 1};
+    kv_bed_open(&bed, &config);
+    assert_int_equal(try_put(&bed, "a", "1"), ERR_NO_SPACE);
+    assert_true(bed.apply.effects & KV_EFFECT_RAISE_NO_SPACE);
+    assert_int_equal(kv_revision(bed.kv), 2); /* it was executed */
+    alarm(&bed, 1, 5, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    assert_int_equal(try_put(&bed, "a", "1"), ERR_NO_SPACE);
+    assert_int_equal(kv_revision(bed.kv), 2);
+    kv_bed_close(&bed);
+}
+
+static void test_admission_knows_alarms_and_quota(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    struct kv_config config = {.quota_bytes = 1};
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    bool raise;
+    kv_bed_open(&bed, &config);
+    request.put = &put;
+    assert_int_equal(kv_admit(bed.kv, &request, &raise), ERR_NO_SPACE);
+    assert_true(raise);
+    alarm(&bed, 1, 5, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    assert_int_equal(kv_admit(bed.kv, &request, &raise), ERR_NO_SPACE);
+    assert_false(raise);
+    request.put = NULL;
+    request.delete_range = &del;
+    assert_int_equal(kv_admit(bed.kv, &request, &raise), 0);
+    alarm(&bed, 1, 5, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+    assert_int_equal(kv_admit(bed.kv, &request, &raise), ERR_CORRUPT);
+    kv_bed_close(&bed);
+}
+
+static void test_entries_that_the_store_has_are_not_applied_twice(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    kv_bed_put(&bed, "a", "2", 0);
+    kv_bed_commit(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_int_equal(bed.index, 2);
+    bed.index = 0; /* the log is read from its start again */
+    assert_int_equal(try_put(&bed, "a", "1"), 0);
+    assert_null(bed.apply.response);
+    assert_int_equal(try_put(&bed, "a", "2"), 0);
+    assert_int_equal(kv_revision(bed.kv), 3);
+    assert_int_equal(try_put(&bed, "a", "3"), 0);
+    assert_int_equal(kv_revision(bed.kv), 4);
+    kv_bed_close(&bed);
+}
+
+static void test_an_empty_entry_only_moves_the_applied_index(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    int error;
+    kv_bed_open(&bed, NULL);
+    kv_bed_commit(&bed);
+    assert_null(kv_bed_entry(&bed, KV_ENTRY_NORMAL, (struct bytes){0}, &error));
+    assert_int_equal(error, 0);
+    assert_int_equal(bed.apply.request_id, 0);
+    assert_true(kv_batch_wanted(bed.kv));
+    kv_bed_commit(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_int_equal(kv_applied_index(bed.kv), 1);
+    assert_int_equal(kv_stats(bed.kv).applied_term, 2);
+    kv_bed_close(&bed);
+}
+
+static void test_readers_see_the_state_before_while_an_entry_is_applied_in_slices(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    int error;
+    struct kv_apply apply = {.index = 101, .term = 2};
+    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    ProtobufCBinaryData all = {.len = 1, .data = (uint8_t *)""};
+    struct backend_batch batch;
+    kv_bed_open(&bed, NULL);
+    for (int i = 0; i < 100; i++) {
+        kv_bed_put(&bed, arena_printf(&bed.arena, "k%03d", i), "v", 0);
+    }
+    del.key = kv_bed_bytes("k");
+    del.range_end = all;
+    request.delete_range = &del;
+    size_t len = protobuf_c_message_get_packed_size(&request.base);
+    apply.data = bytes_of(arena_alloc(&bed.arena, len), len);
+    protobuf_c_message_pack(&request.base, (uint8_t *)apply.data.data);
+    apply.arena = &bed.arena;
+    kv_apply_begin(bed.kv, &apply);
+    unsigned slices = 0;
+    while (kv_apply_step(bed.kv, &apply, 7) == KV_MORE) {
+        Etcdserverpb__RangeResponse *seen = kv_bed_range(&bed, kv_bed_range_request(&bed, "k", all), &error);
+        assert_int_equal(seen->count, 100);
+        assert_int_equal(seen->n_kvs, 100);
+        assert_int_equal(kv_revision(bed.kv), 101);
+        assert_false(kv_batch_close(bed.kv, &batch)); /* half an entry is never stored */
+        slices++;
+    }
+    assert_true(slices >= 14);
+    assert_int_equal(((Etcdserverpb__DeleteRangeResponse *)apply.response)->deleted, 100);
+    assert_int_equal(kv_bed_range(&bed, kv_bed_range_request(&bed, "k", all), &error)->count, 0);
+    assert_int_equal(kv_revision(bed.kv), 102);
+    kv_bed_close(&bed);
+}
+
+static void test_a_commit_that_found_no_room_is_lent_again(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    struct backend_batch first, second;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    assert_true(kv_batch_close(bed.kv, &first));
+    kv_bed_put(&bed, "b", "2", 0);
+    assert_false(kv_batch_close(bed.kv, &second));
+    kv_batch_done(bed.kv, ERR_DISK_FULL);
+    assert_true(kv_batch_close(bed.kv, &second));
+    assert_true(second.count >= first.count);
+    assert_int_equal(backend_commit(bed.backend, &second), 0);
+    kv_batch_done(bed.kv, 0);
+    kv_bed_commit(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_int_equal(kv_revision(bed.kv), 3);
+    assert_int_equal(kv_pending_bytes(bed.kv), 0);
+    kv_bed_close(&bed);
+}
+
+/* Whatever number of commits a crash takes away, the same log leads to the same state. */
+static void test_a_crash_in_a_compaction_leaves_nothing_undone(void **state)
+{
+    (void)state;
+    struct kv_hash_result whole, again;
+    for (size_t lost = 0; lost < 12; lost++) {
+        struct kv_bed bed;
+        kv_bed_open(&bed, NULL);
+        for (int i = 0; i < 40; i++) {
+            char *key = arena_printf(&bed.arena, "k%02d", i % 13);
+            if (i % 5 == 4) {
+                kv_bed_delete(&bed, key, (ProtobufCBinaryData){0});
+            } else {
+                kv_bed_put(&bed, key, "v", 0);
+            }
+        }
+        int64_t revision = kv_revision(bed.kv);
+        assert_int_equal(kv_bed_compact(&bed, revision), 0);
+        kv_bed_commit(&bed);
+        size_t before = backend_memory_commits(bed.backend);
+        kv_compact_hashed(bed.kv, false, 0);
+        while (kv_compact_state(bed.kv) == KV_COMPACT_RUN) {
+            kv_compact_step(bed.kv, 4);
+            kv_bed_commit(&bed);
+        }
+        assert_int_equal(kv_bed_hashkv(&bed, revision, &whole), 0);
+        uint64_t keys = kv_stats(bed.kv).keys, revisions = kv_stats(bed.kv).revisions;
+        size_t after = backend_memory_commits(bed.backend);
+        kv_bed_crash(&bed, lost < after - before ? lost : after - before);
+        assert_int_equal(kv_revision(bed.kv), revision);
+        assert_int_equal(kv_compact_revision(bed.kv), revision);
+        kv_bed_compact_run(&bed);
+        assert_int_equal(kv_bed_hashkv(&bed, revision, &again), 0);
+        assert_int_equal(again.hash, whole.hash);
+        assert_int_equal(kv_stats(bed.kv).keys, keys);
+        assert_int_equal(kv_stats(bed.kv).revisions, revisions);
+        kv_bed_close(&bed);
+    }
+}
+
+static void test_a_pin_holds_compaction_up(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    int error;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    kv_bed_put(&bed, "a", "2", 0);
+    Etcdserverpb__RangeRequest *request = kv_bed_range_request(&bed, "a", (ProtobufCBinaryData){0});
+    request->revision = 2;
+    struct kv_range range = {0};
+    assert_int_equal(kv_range_start(bed.kv, request, &range), 0);
+    assert_int_equal(kv_bed_compact(&bed, 3), 0);
+    kv_compact_hashed(bed.kv, false, 0);
+    assert_int_equal(kv_compact_state(bed.kv), KV_COMPACT_WAIT);
+    assert_int_equal(kv_range_resolve(&range, 100), KV_DONE);
+    assert_int_equal(range.kvs, 1);
+    kv_range_end(&range);
+    assert_int_equal(kv_compact_state(bed.kv), KV_COMPACT_RUN);
+    kv_bed_compact_run(&bed);
+    kv_bed_range(&bed, request, &error);
+    assert_int_equal(error, ERR_COMPACTED);
+    assert_true(kv_compact_finished(bed.kv, 3));
+    kv_bed_close(&bed);
+}
+
+static void test_the_revision_is_never_below_a_compaction(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    kv_bed_delete(&bed, "a", (ProtobufCBinaryData){0});
+    assert_int_equal(kv_bed_compact(&bed, 3), 0);
+    kv_bed_compact_run(&bed);
+    kv_bed_put(&bed, "a", "1", 0);
+    kv_bed_delete(&bed, "a", (ProtobufCBinaryData){0});
+    kv_bed_put(&bed, "b", "1", 0);
+    kv_bed_delete(&bed, "b", (ProtobufCBinaryData){0});
+    assert_int_equal(kv_bed_compact(&bed, 7), 0);
+    kv_bed_compact_run(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_int_equal(kv_revision(bed.kv), 7);
+    kv_bed_close(&bed);
+}
+
+static void test_compaction_at_zero_is_taken_once(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    assert_int_equal(kv_bed_compact(&bed, 0), 0);
+    assert_int_equal(kv_bed_compact(&bed, 0), ERR_COMPACTED);
+    assert_int_equal(kv_bed_compact(&bed, 2), ERR_FUTURE_REV);
+    kv_bed_compact_run(&bed);
+    kv_bed_crash(&bed, 0);
+    assert_int_equal(kv_compact_revision(bed.kv), 0);
+    kv_bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alarms_are_answered_as_etcd_does_and_survive_a_restart),
+        cmocka_unit_test(test_no_space_stops_what_grows_and_lets_the_rest_pass),
+        cmocka_unit_test(test_corrupt_stops_all_changes_of_keys_and_leases),
+        cmocka_unit_test(test_over_quota_at_apply_is_done_and_told_as_an_error),
+        cmocka_unit_test(test_admission_knows_alarms_and_quota),
+        cmocka_unit_test(test_entries_that_the_store_has_are_not_applied_twice),
+        cmocka_unit_test(test_an_empty_entry_only_moves_the_applied_index),
+        cmocka_unit_test(test_readers_see_the_state_before_while_an_entry_is_applied_in_slices),
+        cmocka_unit_test(test_a_commit_that_found_no_room_is_lent_again),
+        cmocka_unit_test(test_a_crash_in_a_compaction_leaves_nothing_undone),
+        cmocka_unit_test(test_a_pin_holds_compaction_up),
+        cmocka_unit_test(test_the_revision_is_never_below_a_compaction),
+        cmocka_unit_test(test_compaction_at_zero_is_taken_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
