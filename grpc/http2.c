@@ -279,6 +279,7 @@ void http2_globals(struct server *server)
 
 void http2_buffered(struct http2 *h, size_t before, size_t after)
 {
+    CHECK(h->buffered + after >= before, "a stream gives back %zu of %zu bytes", before, h->buffered);
     h->buffered += after - before;
     if (h->unconsumed > 0 && h->buffered <= HTTP2_BUFFERED_BYTES) {
         nghttp2_session_consume_connection(h->session, h->unconsumed);

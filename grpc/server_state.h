@@ -117,6 +117,7 @@ struct stream {
     struct frame_reader reader;
     struct buffer backlog;  /* bytes that came while held */
     struct buffer unpacked; /* of gzip; or a waiting message */
+    size_t counted;         /* bytes of the three that http2.buffered knows of */
     int32_t window;         /* receive window asked for */
     struct list resume_node;
 

@@ -76,9 +76,12 @@ struct stream *stream_new(struct http2 *h, int32_t id)
     return s;
 }
 
-static size_t kept(const struct stream *s)
+/* Tells the connection how much this stream keeps of what it received. May be called at any time, also twice. */
+static void recount(struct stream *s)
 {
-    return frame_buffered(&s->reader) + s->backlog.len + s->unpacked.len;
+    size_t before = s->counted;
+    s->counted = frame_buffered(&s->reader) + s->backlog.len + s->unpacked.len;
+    http2_buffered(s->http2, before, s->counted);
 }
 
 /* --- handing over to the service ------------------------------------------------------------------------------------
@@ -113,11 +116,10 @@ static void run_unary(struct stream *s, struct bytes message)
 void stream_start(struct stream *s)
 {
     if (s->call.route->kind != CALL_STREAM) { /* it waited for its lane */
-        size_t before = kept(s);
         s->phase = STREAM_BODY;
         run_unary(s, buffer_bytes(&s->unpacked));
         buffer_free(&s->unpacked);
-        http2_buffered(s->http2, before, kept(s));
+        recount(s);
         return;
     }
     if (intercepted(s)) {
@@ -279,7 +281,6 @@ static void tell_end(struct stream *s)
 
 void stream_data(struct stream *s, struct bytes in)
 {
-    size_t before = kept(s);
     if (s->held || s->backlog.len > 0) {
         buffer_append(&s->backlog, in.data, in.len);
     } else {
@@ -289,7 +290,7 @@ void stream_data(struct stream *s, struct bytes in)
             buffer_append(&s->backlog, rest.data, rest.len);
         }
     }
-    http2_buffered(s->http2, before, kept(s));
+    recount(s);
 }
 
 void stream_end(struct stream *s)
@@ -303,7 +304,6 @@ void stream_resume(struct stream *s)
     if (s->held) {
         return;
     }
-    size_t before = kept(s);
     struct buffer backlog = s->backlog;
     s->backlog = (struct buffer){0};
     struct bytes rest = read_messages(s, buffer_bytes(&backlog));
@@ -312,7 +312,7 @@ void stream_resume(struct stream *s)
         buffer_append(&s->backlog, rest.data, rest.len);
     }
     buffer_free(&backlog);
-    http2_buffered(s->http2, before, kept(s));
+    recount(s);
     tell_end(s);
 }
 
@@ -357,7 +357,6 @@ void stream_closed(struct stream *s, int reason)
 {
     struct http2 *h = s->http2;
     struct server *server = h->server;
-    size_t before = kept(s);
     if (s->phase == STREAM_RUNNING) {
         stream_cancel(s, reason);
         s->code = error_code(reason);
@@ -372,9 +371,10 @@ void stream_closed(struct stream *s, int reason)
     if (s->answered && !s->finished) {
         h->answering--;
     }
+    size_t counted = s->counted;
     list_remove(&s->node);
     h->stream_count--;
     server->stream_count--;
     to_pool(server, s);
-    http2_buffered(h, before, 0);
+    http2_buffered(h, counted, 0);
 }

@@ -194,10 +194,8 @@ static void end_call(struct stream *s, enum grpc_code code, struct bytes text)
     s->code = code;
     s->text = text;
     if (s->reader.body.len > 0 || s->backlog.len > 0) { /* no more messages are read */
-        size_t before = s->reader.body.len + s->backlog.len;
         buffer_free(&s->reader.body);
         buffer_free(&s->backlog);
-        http2_buffered(s->http2, before, 0);
     }
 }
 

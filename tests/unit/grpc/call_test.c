@@ -399,6 +399,23 @@ static void test_request_longer_than_the_limit_is_refused(void **state)
     free(request.value.data);
 }
 
+/* Together far more than the connection's window, each more than a stream's: both must be renewed. */
+static void test_long_requests_one_after_another(void **state)
+{
+    struct service *s = *state;
+    Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
+    request.value.len = 300000;
+    request.value.data = mem_zalloc(request.value.len);
+    for (int i = 0; i < 60; i++) {
+        struct client_status status;
+        ProtobufCMessage *response;
+        client_unary(s->client, "/etcdserverpb.KV/Put", 5000, &request.base, &etcdserverpb__put_response__descriptor,
+                     &s->arena, &response, &status);
+        assert_int_equal(status.code, GRPC_OK);
+    }
+    free(request.value.data);
+}
+
 /* --- streams --------------------------------------------------------------------------------------------------------
  */
 
@@ -616,6 +633,7 @@ int main(void)
         TEST(test_late_answer_is_delivered),
         TEST(test_answer_from_a_source_is_sent_whole),
         TEST(test_request_longer_than_the_limit_is_refused),
+        TEST(test_long_requests_one_after_another),
         TEST(test_stream_carries_messages_both_ways_until_half_close),
         TEST(test_held_stream_delivers_nothing_until_resumed),
         TEST(test_writer_is_told_when_the_client_does_not_read_and_when_it_does),
