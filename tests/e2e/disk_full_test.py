@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+"""A full disk: writes are answered with NOSPACE, reads and leases go on, nothing acknowledged is lost, and when there is
+space again the member recovers by itself, its alarm included. Needs root, for a small file system of its own."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import grpc
+from etcd3.etcdrpc import rpc_pb2 as pb
+from etcd3.etcdrpc import rpc_pb2_grpc as stubs
+from member import Member
+
+folder = tempfile.mkdtemp(prefix="kedge-full.")
+if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", folder], capture_output=True).returncode != 0:
+    os.rmdir(folder)
+    print("0 passed, 0 failed, 1 skipped: no file system can be mounted here")
+    sys.exit(77)
+
+passed = failed = 0
+
+
+def expect(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"{what}: {detail}")
+
+
+def put(kv, key, value):
+    try:
+        kv.Put(pb.PutRequest(key=key, value=value), timeout=20)
+        return grpc.StatusCode.OK
+    except grpc.RpcError as error:
+        return error.code()
+
+
+def fill(path):
+    with open(path, "wb") as f:
+        block = bytes(1 << 16)
+        try:
+            while True:
+                f.write(block)
+                f.flush()
+        except OSError:
+            pass
+
+
+member = Member()
+member.data = os.path.join(folder, "data")
+try:
+    member.start()
+    channel = grpc.insecure_channel(member.endpoint)
+    kv, lease, maintenance = stubs.KVStub(channel), stubs.LeaseStub(channel), stubs.MaintenanceStub(channel)
+    lease.LeaseGrant(pb.LeaseGrantRequest(ID=5, TTL=600), timeout=10)
+    acknowledged = {}
+    for i in range(100):
+        expect("put with room", put(kv, b"early/%d" % i, b"v") == grpc.StatusCode.OK)
+        acknowledged[b"early/%d" % i] = b"v"
+    fill(os.path.join(folder, "filler"))
+    value = os.urandom(500000)
+    codes = []
+    end = time.monotonic() + 60
+    while time.monotonic() < end and codes[-3:] != [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3:
+        key = b"late/%d" % len(codes)
+        codes.append(put(kv, key, value))
+        if codes[-1] == grpc.StatusCode.OK:
+            acknowledged[key] = value
+    expect("writes are refused for lack of space", codes[-3:] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3,
+           f"{len(codes)} writes, then {codes[-5:]}")
+    expect("nothing but that", set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}, str(set(codes)))
+    expect("reads go on", kv.Range(pb.RangeRequest(key=b"early/1"), timeout=10).kvs[0].value == b"v")
+    expect("leases go on", next(iter(lease.LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=5)]), timeout=10))).TTL == 600)
+    alarms = maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.GET), timeout=10).alarms
+    expect("the alarm is on", [a.alarm for a in alarms] == [pb.NOSPACE], str(alarms))
+    os.unlink(os.path.join(folder, "filler"))
+    end = time.monotonic() + 30
+    while time.monotonic() < end and put(kv, b"again", b"1") != grpc.StatusCode.OK:
+        time.sleep(0.2)
+    expect("writes are taken again by themselves", time.monotonic() < end)
+    end = time.monotonic() + 10
+    while time.monotonic() < end and maintenance.Alarm(pb.AlarmRequest(), timeout=10).alarms:
+        time.sleep(0.2)
+    expect("the alarm is off", not maintenance.Alarm(pb.AlarmRequest(), timeout=10).alarms)
+    channel.close()
+    member.kill()
+    member.start()
+    with grpc.insecure_channel(member.endpoint, options=[("grpc.max_receive_message_length", -1)]) as channel:
+        kv = stubs.KVStub(channel)
+        lost = [k for k, v in acknowledged.items()
+                if [r.value for r in kv.Range(pb.RangeRequest(key=k), timeout=10).kvs] != [v]]
+        expect("every acknowledged write is there", not lost, str(lost[:5]))
+    member.stop()
+except Exception as error:
+    failed += 1
+    print(f"{type(error).__name__}: {error}\n{member.output()}")
+finally:
+    member.close()
+    subprocess.run(["umount", folder])
+    os.rmdir(folder)
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
