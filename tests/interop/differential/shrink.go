@@ -124,6 +124,18 @@ func (l *laboratory) shrink(operations []operation, found *difference, limit tim
 	if !try(best) {
 		return best, nil, nil, attempts
 	}
+	// Whole kinds of operations are often beside the point.
+	for _, name := range kindOrder {
+		var candidate []operation
+		for _, op := range best {
+			if op.kind != name {
+				candidate = append(candidate, op)
+			}
+		}
+		if len(candidate) < len(best) {
+			try(candidate)
+		}
+	}
 	// Delta debugging: drop one part after the other, from halves to single
 	// operations, and begin anew with what is left while that helps.
 	for size := max(1, len(best)/2); ; size = max(1, size/2) {
