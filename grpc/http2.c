@@ -135,7 +135,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0;
     }
-    if (h->stream_count >= stream_limit(h->server)) {
+    if (h->stream_count >= stream_limit(h->server) || h->answering >= HTTP2_ANSWERS) {
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
@@ -208,7 +208,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     if (s != NULL) {
         stream_data(s, bytes_of(data, len));
     }
-    if (h->buffered > HTTP2_BUFFERED_BYTES) {
+    if (h->waiting > HTTP2_WAITING_BYTES) {
         h->unconsumed += len;
     } else {
         nghttp2_session_consume_connection(session, len);
@@ -277,11 +277,9 @@ void http2_globals(struct server *server)
 /* --- the connection's side ------------------------------------------------------------------------------------------
  */
 
-void http2_buffered(struct http2 *h, size_t before, size_t after)
+void http2_renew(struct http2 *h)
 {
-    CHECK(h->buffered + after >= before, "a stream gives back %zu of %zu bytes", before, h->buffered);
-    h->buffered += after - before;
-    if (h->unconsumed > 0 && h->buffered <= HTTP2_BUFFERED_BYTES) {
+    if (h->unconsumed > 0 && h->waiting <= HTTP2_WAITING_BYTES) {
         nghttp2_session_consume_connection(h->session, h->unconsumed);
         h->unconsumed = 0;
         http2_flush(h);

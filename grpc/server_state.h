@@ -11,14 +11,19 @@
 #include "grpc/server.h"
 #include <nghttp2/nghttp2.h>
 
-/* Received and not yet consumed bytes of a connection above which its window is not renewed (a message may be 2 MiB).
- */
-#define HTTP2_BUFFERED_BYTES ((size_t)8 * 1024 * 1024)
+/* Whole requests of a connection that wait for their lane, in bytes: above it the connection's window is not renewed.
+ * They get their credit some time, so this ends by itself. */
+#define HTTP2_WAITING_BYTES ((size_t)8 * 1024 * 1024)
+/* Parts of requests whose rest has not come (2 MiB each at most), and messages that services hold back. Stopping the
+ * window for these could wait for ever, so the stream that goes beyond it is refused. */
+#define HTTP2_PARTIAL_BYTES ((size_t)64 * 1024 * 1024)
 /* Connection window offered at start; a stream's is HTTP/2's 65,535 until a longer message announces itself. */
 #define HTTP2_CONNECTION_WINDOW (1024 * 1024)
 #define HTTP2_STREAM_WINDOW 65535
 /* Open streams of a connection when the option sets no limit: memory must have one. */
-#define HTTP2_STREAM_CEILING 100000u
+#define HTTP2_STREAM_CEILING 32768u
+/* Answers that wait for the client's window (2-4 KiB each). A client that lets them pile up gets no new streams. */
+#define HTTP2_ANSWERS 8192u
 /* Names and values of one request; beyond it the stream is refused. And what one header block may unpack to at all
  * before it counts as an attack (HPACK bomb). */
 #define HTTP2_HEADER_BYTES ((size_t)64 * 1024)
@@ -67,8 +72,9 @@ struct http2 {
     struct list streams; /* of stream.node */
     size_t stream_count;
     size_t answering;   /* streams whose service has answered and whose answer is not out */
-    size_t buffered;    /* bytes of requests that streams keep */
-    size_t unconsumed;  /* taken in beyond HTTP2_BUFFERED_BYTES and not yet given back to the window */
+    size_t partial;     /* bytes of requests that are not complete, and of messages held back */
+    size_t waiting;     /* bytes of requests in their lane's queue */
+    size_t unconsumed;  /* taken in beyond HTTP2_WAITING_BYTES and not yet given back to the window */
     size_t block_bytes; /* of the header block that is being read */
     struct loop_timer timer;
     uint64_t last_read_ms;
@@ -115,10 +121,10 @@ struct stream {
     struct bytes path, content_type, encoding;
     struct stream_header *headers;
     struct frame_reader reader;
-    struct buffer backlog;  /* bytes that came while held */
-    struct buffer unpacked; /* of gzip; or a waiting message */
-    size_t counted;         /* bytes of the three that http2.buffered knows of */
-    int32_t window;         /* receive window asked for */
+    struct buffer backlog;   /* bytes that came while held */
+    struct buffer unpacked;  /* of gzip; or a waiting message */
+    size_t partial, waiting; /* of these bytes, as http2's sums know them */
+    int32_t window;          /* receive window asked for */
     struct list resume_node;
 
     /* lane */
@@ -145,8 +151,8 @@ void http2_accept(struct server *server, struct connection *connection, struct b
 void http2_drain(struct http2 *http2); /* GOAWAY, then closes with its last stream */
 void http2_flush(struct http2 *http2);
 void http2_globals(struct server *server);
-/* Bytes kept by a stream changed: gives the connection's window back what it may. */
-void http2_buffered(struct http2 *http2, size_t before, size_t after);
+/* The sums changed: gives the connection's window back what it may. */
+void http2_renew(struct http2 *http2);
 
 /* --- stream.c --- */
 struct stream *stream_new(struct http2 *http2, int32_t id);

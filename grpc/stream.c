@@ -76,12 +76,17 @@ struct stream *stream_new(struct http2 *h, int32_t id)
     return s;
 }
 
-/* Tells the connection how much this stream keeps of what it received. May be called at any time, also twice. */
+/* Tells the connection how much this stream keeps of what it received. May be called at any time. */
 static void recount(struct stream *s)
 {
-    size_t before = s->counted;
-    s->counted = frame_buffered(&s->reader) + s->backlog.len + s->unpacked.len;
-    http2_buffered(s->http2, before, s->counted);
+    struct http2 *h = s->http2;
+    size_t partial = frame_buffered(&s->reader) + s->backlog.len;
+    size_t waiting = s->phase == STREAM_WAITING ? s->unpacked.len : 0;
+    h->partial = h->partial - s->partial + partial;
+    h->waiting = h->waiting - s->waiting + waiting;
+    s->partial = partial;
+    s->waiting = waiting;
+    http2_renew(h);
 }
 
 /* --- handing over to the service ------------------------------------------------------------------------------------
@@ -141,7 +146,11 @@ static void unary_message(struct stream *s, struct bytes message)
         return;
     }
     s->phase = STREAM_WAITING;
-    if (message.data != s->unpacked.data) {
+    if (message.data == s->reader.body.data) { /* whole in the reader's buffer: that becomes the queue's */
+        buffer_free(&s->unpacked);
+        s->unpacked = s->reader.body;
+        s->reader.body = (struct buffer){0};
+    } else if (message.data != s->unpacked.data) {
         s->unpacked.len = 0;
         buffer_append(&s->unpacked, message.data, message.len);
     }
@@ -206,6 +215,9 @@ static void deliver(struct stream *s, struct bytes message, bool compressed)
     if (s->phase != STREAM_WAITING) {
         buffer_free(&s->unpacked);
     }
+    if (s->call.route->kind != CALL_STREAM) {
+        buffer_free(&s->reader.body); /* the request was unpacked, or is in the queue: no second copy while it runs */
+    }
 }
 
 /* --- bytes ----------------------------------------------------------------------------------------------------------
@@ -220,7 +232,7 @@ static bool takes_messages(const struct stream *s)
 static void widen(struct stream *s)
 {
     int64_t wanted = (int64_t)s->reader.length + FRAME_HEAD;
-    if (wanted > s->window && s->http2->buffered + s->reader.length <= HTTP2_BUFFERED_BYTES && !s->half_closed) {
+    if (wanted > s->window && s->http2->partial + s->reader.length <= HTTP2_PARTIAL_BYTES && !s->half_closed) {
         s->window = (int32_t)wanted;
         nghttp2_session_set_local_window_size(s->http2->session, NGHTTP2_FLAG_NONE, s->id, s->window);
     }
@@ -281,7 +293,9 @@ static void tell_end(struct stream *s)
 
 void stream_data(struct stream *s, struct bytes in)
 {
-    if (s->held || s->backlog.len > 0) {
+    if (s->http2->partial + in.len > HTTP2_PARTIAL_BYTES && takes_messages(s)) {
+        break_off(s, GRPC_RESOURCE_EXHAUSTED, "too many bytes of unfinished requests on one connection");
+    } else if (s->held || s->backlog.len > 0) {
         buffer_append(&s->backlog, in.data, in.len);
     } else {
         struct bytes rest = read_messages(s, in);
@@ -371,10 +385,11 @@ void stream_closed(struct stream *s, int reason)
     if (s->answered && !s->finished) {
         h->answering--;
     }
-    size_t counted = s->counted;
+    h->partial -= s->partial;
+    h->waiting -= s->waiting;
     list_remove(&s->node);
     h->stream_count--;
     server->stream_count--;
     to_pool(server, s);
-    http2_buffered(h, counted, 0);
+    http2_renew(h);
 }

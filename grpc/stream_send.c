@@ -193,6 +193,10 @@ static void end_call(struct stream *s, enum grpc_code code, struct bytes text)
     s->progress_ms = loop_now_ms(s->http2->server->loop);
     s->code = code;
     s->text = text;
+    if (s->source == NULL) {
+        lane_give(s); /* what is left is small, and its number bounded (HTTP2_ANSWERS): a client that doesn't read its
+                         answers must not keep credit from others */
+    }
     if (s->reader.body.len > 0 || s->backlog.len > 0) { /* no more messages are read */
         buffer_free(&s->reader.body);
         buffer_free(&s->backlog);

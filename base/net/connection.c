@@ -224,7 +224,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0 && connection_blocked(c)) {
         write_pending(c);
     }
-    if ((events & UV_READABLE) != 0 && c->reading && !c->closing) {
+    if ((events & UV_READABLE) != 0 && c->reading && !c->closing && !loop_full(c->loop)) {
         read_in(c);
     }
 }

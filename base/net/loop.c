@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* Reads or flushes between two looks at the clock. */
+#define CLOCK_EVERY 16
+
 uint64_t loop_clock_ns(void)
 {
     struct timespec now;
@@ -38,16 +41,31 @@ static bool run_hooks(struct loop *loop)
     return more;
 }
 
-/* Only what is on the list now: a flush that asks again gets its turn in the next round, after others were read. */
+/* Only what is on the list now: a flush that asks again gets its turn in the next round, after others were read. The
+ * clock is looked at now and then; what is left when the time is up goes first in the next turn. */
 static void run_flushes(struct loop *loop)
 {
     struct list now, *node;
+    uint64_t begin = loop_clock_ns();
     list_init(&now);
     list_splice(&now, &loop->flush);
-    while ((node = list_pop_front(&now)) != NULL) {
+    for (unsigned i = 1; (node = list_pop_front(&now)) != NULL; i++) {
         struct loop_flush *flush = container_of(node, struct loop_flush, node);
         flush->run(flush);
+        if (i % CLOCK_EVERY == 0 && loop_clock_ns() - begin > LOOP_FLUSH_NS) {
+            break;
+        }
     }
+    list_splice(&now, &loop->flush);
+    list_splice(&loop->flush, &now);
+}
+
+bool loop_full(struct loop *loop)
+{
+    if (!loop->full && ++loop->reads % CLOCK_EVERY == 0) {
+        loop->full = loop_clock_ns() - loop->now_ns > LOOP_READ_NS;
+    }
+    return loop->full;
 }
 
 static void idle_nothing(uv_idle_t *idle)
@@ -58,7 +76,8 @@ static void idle_nothing(uv_idle_t *idle)
 static void turn(struct loop *loop)
 {
     loop_touch(loop);
-    loop->again = false;
+    loop->again = loop->full = false;
+    loop->reads = 0;
     fire_timers(loop);
     bool more = run_hooks(loop);
     run_flushes(loop);
@@ -67,6 +86,8 @@ static void turn(struct loop *loop)
     } else {
         uv_idle_stop(&loop->idle);
     }
+    uint64_t took = loop_clock_ns() - loop->now_ns;
+    loop->longest_turn_ns = took > loop->longest_turn_ns ? took : loop->longest_turn_ns;
 }
 
 static void on_check(uv_check_t *check)

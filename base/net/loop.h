@@ -15,6 +15,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+/* What reading and flushing may take in one turn (design.md, law 4: no turn of more than 2 ms). */
+#define LOOP_READ_NS 700000
+#define LOOP_FLUSH_NS 700000
+
 /* Room for one read of a socket, and for what one connection writes at once. Shared by all connections of the loop. */
 #define LOOP_READ_BYTES ((size_t)64 * 1024)
 #define LOOP_WRITE_BYTES ((size_t)96 * 1024)
@@ -33,7 +37,10 @@ struct loop {
     uint64_t armed_ms; /* what `timer` is set to; UINT64_MAX = not set */
     bool stale;        /* now_ns is from before the poll */
     bool again;        /* loop_again was called in this turn */
+    bool full;         /* this turn has read enough: loop_full */
+    unsigned reads;    /* of this turn */
     bool stopping;
+    uint64_t longest_turn_ns; /* wall time of one poll's callbacks, hooks and flushes; set to 0 to measure anew */
     uint8_t *read_buffer, *write_buffer;
 };
 
@@ -58,6 +65,10 @@ static inline void loop_touch(struct loop *loop)
         loop->now_ns = loop_clock_ns();
     }
 }
+
+/* Has this turn spent what reading may take (0.7 ms)? Then sockets are left for the next poll, which reports them
+ * again, so that hooks and timers come to their turn in time. Asked before each read. */
+bool loop_full(struct loop *loop);
 
 /* --- timers: embedded, allocation-free, cheap to set and to stop (most of them never fire) --- */
 struct loop_timer {
