@@ -74,7 +74,12 @@ bool service_watch_run(struct services *services)
         struct watch_call *watch = container_of(node, struct watch_call, node);
         pull(watch);
         enlist(watch);
+        if (loop_late(services->loop, LOOP_WORK_NS)) {
+            break;
+        }
     }
+    list_splice(&now, &services->watching); /* those that had to wait go first */
+    list_splice(&services->watching, &now);
     return !list_empty(&services->watching);
 }
 
@@ -141,7 +146,9 @@ static void open_watch(void *service, struct call *call)
 {
     static const struct call_handler handler = {
         /* No on_half_close: a client that sends no more goes on receiving, as with etcd. */
-        .on_message = on_message, .on_writable = on_writable, .on_cancel = on_cancel};
+        .on_message = on_message,
+        .on_writable = on_writable,
+        .on_cancel = on_cancel};
     struct services *services = service;
     struct watch_call *watch = arena_zalloc(&call->arena, sizeof *watch);
     watch->call = call;

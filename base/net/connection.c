@@ -73,6 +73,7 @@ void connection_close(struct connection *c)
         return;
     }
     c->closing = true;
+    loop_reader_cancel(&c->reader);
     loop_flush_cancel(&c->flush);
     loop_timer_stop(c->loop, &c->linger);
     if (c->protocol != NULL && c->protocol->on_close != NULL) {
@@ -195,8 +196,12 @@ static void end_of_input(struct connection *c)
     c->protocol->on_end(c);
 }
 
-static void read_in(struct connection *c)
+static void read_in(struct loop_reader *reader)
 {
+    struct connection *c = container_of(reader, struct connection, reader);
+    if (!c->reading || c->closing) {
+        return; /* paused or closed while it waited for its turn */
+    }
     ssize_t n = c->transport->read(c, c->loop->read_buffer, LOOP_READ_BYTES);
     if (n == -EAGAIN) {
         return;
@@ -224,8 +229,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0 && connection_blocked(c)) {
         write_pending(c);
     }
-    if ((events & UV_READABLE) != 0 && c->reading && !c->closing && !loop_full(c->loop)) {
-        read_in(c);
+    if ((events & UV_READABLE) != 0 && c->reading && !c->closing) {
+        loop_reader_ready(c->loop, &c->reader);
     }
 }
 
@@ -239,6 +244,7 @@ struct connection *connection_new(struct loop *loop, int fd, const struct connec
     c->fd = fd;
     c->linger.fire = linger_over;
     list_init(&c->node);
+    loop_reader_init(&c->reader, read_in);
     loop_flush_init(&c->flush, run_flush);
     CHECK(uv_poll_init(&loop->uv, &c->poll, fd) == 0, "socket %d cannot be polled", fd);
     c->poll.data = c;

@@ -50,6 +50,7 @@ struct connection {
     void *transport_state; /* the transport's */
     int fd;
     uv_poll_t poll;
+    struct loop_reader reader;
     struct loop_flush flush;
     struct buffer pending; /* given by produce, not taken by the socket yet */
     size_t pending_sent;   /* of pending */
@@ -81,7 +82,8 @@ void connection_read_resume(struct connection *connection);
  * turn. No effect the second time. */
 void connection_close(struct connection *connection);
 /* Produces and sends what there is, then closes: the writing side at once, the rest when the peer has closed too or
- * half a second later, so that a peer that still sends gets the answer and not a reset. on_close comes when all is sent. */
+ * half a second later, so that a peer that still sends gets the answer and not a reset. on_close comes when all is
+ * sent. */
 void connection_close_when_drained(struct connection *connection);
 
 #endif

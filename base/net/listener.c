@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ACCEPTS_A_TURN 64
+#define ACCEPTS_A_TURN 16
 #define RETRY_MS 100 /* after EMFILE: poll would report the waiting connection for ever */
 
 static void on_event(uv_poll_t *poll, int status, int events);

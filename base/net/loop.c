@@ -10,15 +10,47 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Reads or flushes between two looks at the clock. */
-#define CLOCK_EVERY 16
-
 uint64_t loop_clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+/* --- how long turns are --- */
+
+#define CPU_CLOCK_EACH_NS 100000
+#define SHORTEST_CLASS_NS 250000
+
+static uint64_t cpu_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A turn took no more CPU than time, and no more than the thread did since the clock was last read. */
+static void turn_over(struct loop *loop)
+{
+    uint64_t time_ns = loop_clock_ns() - loop->now_ns;
+    loop->turns.total++;
+    loop->unread_ns += time_ns;
+    if (loop->unread_ns < CPU_CLOCK_EACH_NS) {
+        return;
+    }
+    uint64_t cpu_ns = cpu_clock_ns();
+    uint64_t spent_ns = cpu_ns - loop->cpu_ns < time_ns ? cpu_ns - loop->cpu_ns : time_ns;
+    loop->cpu_ns = cpu_ns;
+    loop->unread_ns = 0;
+    if (spent_ns > loop->turns.longest_ns) {
+        loop->turns.longest_ns = spent_ns;
+    }
+    for (size_t i = 0; i < LOOP_TURN_CLASSES && spent_ns > (uint64_t)SHORTEST_CLASS_NS << i; i++) {
+        loop->turns.longer[i]++;
+    }
+}
+
+/* --- a turn --- */
 
 static void fire_timers(struct loop *loop)
 {
@@ -41,31 +73,35 @@ static bool run_hooks(struct loop *loop)
     return more;
 }
 
-/* Only what is on the list now: a flush that asks again gets its turn in the next round, after others were read. The
- * clock is looked at now and then; what is left when the time is up goes first in the next turn. */
+/* One at least, whatever the poll took: work that came first must not keep the sockets waiting for ever. */
+static void run_readers(struct loop *loop)
+{
+    while (!list_empty(&loop->readers)) {
+        struct loop_reader *reader = list_first(&loop->readers, struct loop_reader, node);
+        list_remove(&reader->node);
+        reader->run(reader);
+        if (loop_late(loop, LOOP_READ_NS)) {
+            return;
+        }
+    }
+}
+
+/* Only what is on the list now: a flush that asks again gets its turn in the next round, after others were read. Those
+ * that the turn has no time for are first in the next. */
 static void run_flushes(struct loop *loop)
 {
     struct list now, *node;
-    uint64_t begin = loop_clock_ns();
     list_init(&now);
     list_splice(&now, &loop->flush);
-    for (unsigned i = 1; (node = list_pop_front(&now)) != NULL; i++) {
+    while ((node = list_pop_front(&now)) != NULL) {
         struct loop_flush *flush = container_of(node, struct loop_flush, node);
         flush->run(flush);
-        if (i % CLOCK_EVERY == 0 && loop_clock_ns() - begin > LOOP_FLUSH_NS) {
+        if (!list_empty(&now) && loop_late(loop, LOOP_WRITE_NS)) {
             break;
         }
     }
     list_splice(&now, &loop->flush);
     list_splice(&loop->flush, &now);
-}
-
-bool loop_full(struct loop *loop)
-{
-    if (!loop->full && ++loop->reads % CLOCK_EVERY == 0) {
-        loop->full = loop_clock_ns() - loop->now_ns > LOOP_READ_NS;
-    }
-    return loop->full;
 }
 
 static void idle_nothing(uv_idle_t *idle)
@@ -76,18 +112,16 @@ static void idle_nothing(uv_idle_t *idle)
 static void turn(struct loop *loop)
 {
     loop_touch(loop);
-    loop->again = loop->full = false;
-    loop->reads = 0;
+    loop->again = false;
     fire_timers(loop);
+    run_readers(loop);
     bool more = run_hooks(loop);
     run_flushes(loop);
-    if (more || loop->again || !list_empty(&loop->flush)) {
+    if (more || loop->again || !list_empty(&loop->flush) || !list_empty(&loop->readers)) {
         uv_idle_start(&loop->idle, idle_nothing);
     } else {
         uv_idle_stop(&loop->idle);
     }
-    uint64_t took = loop_clock_ns() - loop->now_ns;
-    loop->longest_turn_ns = took > loop->longest_turn_ns ? took : loop->longest_turn_ns;
 }
 
 static void on_check(uv_check_t *check)
@@ -120,6 +154,9 @@ static void on_prepare(uv_prepare_t *prepare)
         turn(loop);
     }
     arm_timer(loop);
+    if (!loop->stale) {
+        turn_over(loop);
+    }
     loop->stale = true;
 }
 
@@ -145,6 +182,7 @@ int loop_init(struct loop *loop)
     uv_prepare_start(&loop->prepare, on_prepare);
     uv_check_start(&loop->check, on_check);
     list_init(&loop->hooks);
+    list_init(&loop->readers);
     list_init(&loop->flush);
     loop->armed_ms = UINT64_MAX;
     loop->now_ns = loop_clock_ns();
@@ -228,6 +266,26 @@ void loop_again(struct loop *loop)
 void loop_wake(struct loop *loop)
 {
     uv_async_send(&loop->async);
+}
+
+void loop_reader_init(struct loop_reader *reader, void (*run)(struct loop_reader *))
+{
+    list_init(&reader->node);
+    reader->run = run;
+}
+
+void loop_reader_ready(struct loop *loop, struct loop_reader *reader)
+{
+    if (list_empty(&loop->readers) && !loop_late(loop, LOOP_READ_NS)) {
+        reader->run(reader);
+    } else if (list_empty(&reader->node)) {
+        list_push_back(&loop->readers, &reader->node);
+    }
+}
+
+void loop_reader_cancel(struct loop_reader *reader)
+{
+    list_remove(&reader->node);
 }
 
 void loop_flush_init(struct loop_flush *flush, void (*run)(struct loop_flush *))

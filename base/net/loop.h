@@ -15,13 +15,25 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* What reading and flushing may take in one turn (design.md, law 4: no turn of more than 2 ms). */
-#define LOOP_READ_NS 700000
-#define LOOP_FLUSH_NS 700000
-
-/* Room for one read of a socket, and for what one connection writes at once. Shared by all connections of the loop. */
-#define LOOP_READ_BYTES ((size_t)64 * 1024)
+/* Room for one read of a socket, and for what one connection writes at once. Shared by all connections of the loop.
+ * A read is as long as one call of the parser goes on: 16 KiB of the smallest requests is well below a millisecond. */
+#define LOOP_READ_BYTES ((size_t)16 * 1024)
 #define LOOP_WRITE_BYTES ((size_t)96 * 1024)
+
+/* When a turn has lasted for so long, its parts leave the rest of their work to the next one: reading, what comes
+ * between reading and writing, and writing. No turn takes more than 2 ms (design.md, law 4). */
+#define LOOP_READ_NS 500000
+#define LOOP_WORK_NS 900000
+#define LOOP_WRITE_NS 1200000
+
+/* How long turns were, in CPU time of the loop's thread. A turn is from the end of one poll to the start of the next,
+ * so with all that callbacks, hooks and flushes did. The clock of CPU time is a system call; it is read once in 100 us
+ * of work, so a turn is told too long by that much at most. */
+#define LOOP_TURN_CLASSES 8
+struct loop_turns {
+    uint64_t total, longest_ns;
+    uint64_t longer[LOOP_TURN_CLASSES]; /* longer[i]: those above 0.25 ms << i */
+};
 
 struct loop {
     uv_loop_t uv;
@@ -32,16 +44,17 @@ struct loop {
     uv_async_t async;
     struct heap timers;
     struct list hooks;
-    struct list flush; /* of loop_flush.node */
-    uint64_t now_ns;   /* monotonic; the same for all of a turn */
-    uint64_t armed_ms; /* what `timer` is set to; UINT64_MAX = not set */
-    bool stale;        /* now_ns is from before the poll */
-    bool again;        /* loop_again was called in this turn */
-    bool full;         /* this turn has read enough: loop_full */
-    unsigned reads;    /* of this turn */
+    struct list readers; /* of loop_reader.node: sockets with input that had to wait */
+    struct list flush;   /* of loop_flush.node */
+    uint64_t now_ns;     /* monotonic; the same for all of a turn */
+    uint64_t armed_ms;   /* what `timer` is set to; UINT64_MAX = not set */
+    bool stale;          /* now_ns is from before the poll */
+    bool again;          /* loop_again was called in this turn */
     bool stopping;
-    uint64_t longest_turn_ns; /* wall time of one poll's callbacks, hooks and flushes; set to 0 to measure anew */
     uint8_t *read_buffer, *write_buffer;
+    struct loop_turns turns; /* may be zeroed at any time, to count anew */
+    uint64_t cpu_ns;         /* of this thread when it was last read */
+    uint64_t unread_ns;      /* time spent in turns since */
 };
 
 int loop_init(struct loop *loop);   /* 0 or ERR_IO */
@@ -56,6 +69,11 @@ static inline uint64_t loop_now_ms(const struct loop *loop)
     return loop->now_ns / 1000000;
 }
 uint64_t loop_clock_ns(void); /* the monotonic clock, now */
+/* Has this turn lasted for so long? */
+static inline bool loop_late(const struct loop *loop, uint64_t limit_ns)
+{
+    return loop_clock_ns() - loop->now_ns > limit_ns;
+}
 
 /* For whoever gets a callback straight from libuv: makes loop_now_ms this turn's time before it is used. */
 static inline void loop_touch(struct loop *loop)
@@ -65,10 +83,6 @@ static inline void loop_touch(struct loop *loop)
         loop->now_ns = loop_clock_ns();
     }
 }
-
-/* Has this turn spent what reading may take (0.7 ms)? Then sockets are left for the next poll, which reports them
- * again, so that hooks and timers come to their turn in time. Asked before each read. */
-bool loop_full(struct loop *loop);
 
 /* --- timers: embedded, allocation-free, cheap to set and to stop (most of them never fire) --- */
 struct loop_timer {
@@ -92,6 +106,15 @@ void loop_again(struct loop *loop);
 
 /* Makes the loop take a turn soon. From any thread. */
 void loop_wake(struct loop *loop);
+
+/* --- reading: at once while the turn is young, else in the order in which it was asked for --- */
+struct loop_reader {
+    struct list node;
+    void (*run)(struct loop_reader *reader); /* reads once */
+};
+void loop_reader_init(struct loop_reader *reader, void (*run)(struct loop_reader *));
+void loop_reader_ready(struct loop *loop, struct loop_reader *reader); /* the poll says that there is input */
+void loop_reader_cancel(struct loop_reader *reader);
 
 /* --- flush: asked for during a turn, done at its end --- */
 struct loop_flush {

@@ -1,9 +1,9 @@
 #include "cmd/kedge/serve.h"
 
 #include "base/check.h"
+#include "base/net/listener.h"
 #include "cmd/kedge/member.h"
 #include "cmd/version.h"
-#include "base/net/listener.h"
 #include "grpc/gateway.h"
 #include "grpc/pages.h"
 #include "grpc/server.h"
@@ -36,7 +36,7 @@ struct serving {
     size_t port_count;
     struct loop_hook core_hook;
     struct loop_timer core_timer;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     int stop_signal;
     bool clients_gone;
 };
@@ -95,9 +95,24 @@ static void clients_stopped(void *owner)
     loop_wake(&serving->loop);
 }
 
+/* How long the loop's turns were since the last such line. */
+static void log_turns(struct serving *serving)
+{
+    struct loop_turns *turns = &serving->loop.turns;
+    log_info("turns of the core's loop", log_uint("turns", turns->total),
+             log_uint("longest-us", turns->longest_ns / 1000), log_uint("above-500us", turns->longer[1]),
+             log_uint("above-1ms", turns->longer[2]), log_uint("above-2ms", turns->longer[3]),
+             log_uint("above-4ms", turns->longer[4]));
+    *turns = (struct loop_turns){0};
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct serving *serving = handle->data;
+    if (signum == SIGUSR1) {
+        log_turns(serving);
+        return;
+    }
     if (serving->stop_signal != 0) {
         return;
     }
@@ -108,9 +123,9 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void watch_signals(struct serving *serving)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1};
     signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         CHECK(uv_signal_init(&serving->loop.uv, &serving->signals[i]) == 0);
         serving->signals[i].data = serving;
         CHECK(uv_signal_start(&serving->signals[i], on_signal, numbers[i]) == 0);
@@ -178,7 +193,8 @@ static struct server_options server_settings(struct serving *serving)
 {
     const struct config *config = serving->config;
     return (struct server_options){
-        .max_concurrent_streams = config->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)config->max_concurrent_streams,
+        .max_concurrent_streams =
+            config->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)config->max_concurrent_streams,
         .max_receive_bytes = config->max_request_bytes + GRPC_OVERHEAD_BYTES,
         .keepalive_min_time_ms = (uint64_t)config->grpc_keepalive_min_time_ns / 1000000,
         .keepalive_interval_ms = (uint64_t)config->grpc_keepalive_interval_ns / 1000000,
@@ -242,8 +258,9 @@ int serve(struct config *config)
 {
     struct serving *serving = mem_zalloc(sizeof *serving);
     serving->config = config;
-    log_info("starting an etcd server", log_str("etcd-version", SERVER_VERSION), log_str("kedge-version", VERSION_KEDGE),
-             log_str("name", config->name), log_str("data-dir", config->data_dir));
+    log_info("starting an etcd server", log_str("etcd-version", SERVER_VERSION),
+             log_str("kedge-version", VERSION_KEDGE), log_str("name", config->name),
+             log_str("data-dir", config->data_dir));
     if (loop_init(&serving->loop) != 0) {
         log_fatal("failed to make an event loop");
     }
