@@ -61,15 +61,19 @@ static void add(struct kv *kv, struct batch *batch, struct backend_op op, size_t
     kv->batches.held += held;
 }
 
-void batch_add_row(struct kv *kv, const struct row *row)
+const struct row *batch_add_row(struct kv *kv, struct revision revision, bool tombstone,
+                                const struct row_fields *fields)
 {
+    struct batch *batch = growing(kv);
+    const struct row *row = row_new(&batch->arena, revision, tombstone, fields);
     struct backend_op op = {
         .kind = BACKEND_PUT,
         .table = BACKEND_KEY,
         .key = bytes_of(row->revision_bytes, row->revision_len),
         .value = row_bytes(row),
     };
-    add(kv, growing(kv), op, sizeof *row + row->len + sizeof op);
+    add(kv, batch, op, sizeof *row + row->len + sizeof op);
+    return row;
 }
 
 static void change(struct kv *kv, enum backend_kind kind, enum backend_table table, struct bytes key,

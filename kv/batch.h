@@ -10,7 +10,7 @@
 
 /* A batch closes by itself at the end of the entry that made it reach one of these. */
 #define BATCH_BYTES (16u << 20)
-#define BATCH_OPS 50000
+#define BATCH_OPS 20000
 
 struct kv;
 
@@ -20,7 +20,7 @@ struct batch {
     size_t count, capacity;
     size_t bytes;             /* of ops' keys and values */
     size_t held;              /* memory that goes when it is done: kv_pending_bytes */
-    struct arena arena;       /* for ops that are no rows */
+    struct arena arena;       /* rows, and the keys and values of other ops */
     uint64_t index, term;     /* of the last entry in it */
     int64_t revision;         /* current revision after it */
     int64_t finished_compact; /* finishedCompactRev that it stores; INT64_MIN = none */
@@ -34,8 +34,9 @@ struct batches {
 
 void batch_init(struct kv *kv);
 void batch_free(struct kv *kv);
-/* The row must stay in pending until the batch is done. */
-void batch_add_row(struct kv *kv, const struct row *row);
+/* Makes a row in the batch's memory: it is there until the batch is done. */
+const struct row *batch_add_row(struct kv *kv, struct revision revision, bool tombstone,
+                                const struct row_fields *fields);
 /* key and value are copied. */
 void batch_put(struct kv *kv, enum backend_table table, struct bytes key, struct bytes value);
 void batch_delete(struct kv *kv, enum backend_table table, struct bytes key);

@@ -6,7 +6,7 @@
 static void rows_grow(struct pending *p)
 {
     size_t capacity = p->rows == NULL ? 1024 : (p->mask + 1) * 2;
-    struct row **rows = mem_alloc(capacity * sizeof rows[0]);
+    const struct row **rows = mem_alloc(capacity * sizeof rows[0]);
     for (uint64_t at = p->first; at < p->end; at++) {
         rows[at & (capacity - 1)] = p->rows[at & p->mask];
     }
@@ -34,7 +34,7 @@ static uint64_t start_of(const struct pending *p, int64_t main)
     return i >= p->main_count ? p->end : p->starts[(p->starts_first + i) & p->starts_mask];
 }
 
-void pending_add(struct pending *p, struct row *row)
+void pending_add(struct pending *p, const struct row *row)
 {
     int64_t main = row->revision.main;
     if (p->rows == NULL || p->end - p->first > p->mask) {
@@ -58,7 +58,7 @@ void pending_add(struct pending *p, struct row *row)
     p->rows[p->end++ & p->mask] = row;
 }
 
-struct row *pending_find(const struct pending *p, struct revision revision)
+const struct row *pending_find(const struct pending *p, struct revision revision)
 {
     if (p->main_count == 0 || revision.main < p->first_main) {
         return NULL;
@@ -79,20 +79,19 @@ uint64_t pending_seek(const struct pending *p, struct revision revision)
 
 void pending_drop(struct pending *p, int64_t main)
 {
-    while (p->main_count > 0 && p->first_main <= main) {
-        uint64_t stop = start_of(p, p->first_main + 1);
-        while (p->first < stop) {
-            row_unref(p->rows[p->first++ & p->mask]);
-        }
-        p->starts_first++;
-        p->first_main++;
-        p->main_count--;
+    if (p->main_count == 0 || main < p->first_main) {
+        return;
     }
+    uint64_t mains = (uint64_t)(main - p->first_main) + 1;
+    mains = mains < p->main_count ? mains : p->main_count;
+    p->first = start_of(p, p->first_main + (int64_t)mains);
+    p->starts_first += mains;
+    p->first_main += (int64_t)mains;
+    p->main_count -= mains;
 }
 
 void pending_free(struct pending *p)
 {
-    pending_drop(p, INT64_MAX - 1);
     free(p->rows);
     free(p->starts);
     *p = (struct pending){0};

@@ -1,5 +1,5 @@
 /* Rows that were applied and are not stored yet, in order of revision. Readers find them here until the store has them
- * durably. One thread; each row in it holds one reference. */
+ * durably. One thread. The rows' memory is their batch's: drop them before it goes. */
 #ifndef KV_PENDING_H
 #define KV_PENDING_H
 
@@ -7,7 +7,7 @@
 
 struct pending {
     /* Ring of rows; positions count up for ever, slot = position & mask. */
-    struct row **rows;
+    const struct row **rows;
     uint64_t first, end;
     size_t mask; /* capacity - 1; 0 = nothing allocated */
     /* Ring of the positions at which each main begins, for mains first_main … first_main + main_count - 1. */
@@ -18,10 +18,10 @@ struct pending {
     size_t main_count;
 };
 
-/* Takes over the caller's reference. Revisions come in order: sub 0, 1, 2 … of main, then of main + 1. */
-void pending_add(struct pending *pending, struct row *row);
+/* Revisions come in order: sub 0, 1, 2 … of main, then of main + 1. */
+void pending_add(struct pending *pending, const struct row *row);
 /* NULL if it is not here. */
-struct row *pending_find(const struct pending *pending, struct revision revision);
+const struct row *pending_find(const struct pending *pending, struct revision revision);
 /* Lets go of all rows with main <= this. */
 void pending_drop(struct pending *pending, int64_t main);
 void pending_free(struct pending *pending);
@@ -35,7 +35,7 @@ static inline int64_t pending_first_main(const struct pending *pending)
 /* The first row at or after this revision: its position, to walk on to pending->end with pending_row. */
 uint64_t pending_seek(const struct pending *pending, struct revision revision);
 
-static inline struct row *pending_row(const struct pending *pending, uint64_t position)
+static inline const struct row *pending_row(const struct pending *pending, uint64_t position)
 {
     return pending->rows[position & pending->mask];
 }

@@ -2,8 +2,6 @@
 #include "base/check.h"
 #include "base/error.h"
 
-#include <stdlib.h>
-
 /* Field tags of mvccpb.KeyValue. */
 enum {
     TAG_KEY = 1 << 3 | 2,
@@ -173,7 +171,7 @@ int row_decode(struct bytes in, struct row_fields *fields)
     return 0;
 }
 
-struct row *row_new(struct revision revision, bool tombstone, const struct row_fields *fields)
+struct row *row_new(struct arena *arena, struct revision revision, bool tombstone, const struct row_fields *fields)
 {
     struct row_fields bare = {.key = fields->key};
     if (tombstone) {
@@ -181,8 +179,7 @@ struct row *row_new(struct revision revision, bool tombstone, const struct row_f
     }
     size_t size = row_size(fields);
     CHECK(size <= UINT32_MAX, "row of %zu bytes", size);
-    struct row *row = mem_alloc(sizeof *row + size);
-    atomic_init(&row->refs, 1);
+    struct row *row = arena_alloc(arena, sizeof *row + size);
     row->len = (uint32_t)size;
     row->key_len = (uint32_t)fields->key.len;
     row->key_offset = fields->key.len == 0 ? 0 : (uint32_t)(1 + varint_size(fields->key.len));
@@ -190,17 +187,4 @@ struct row *row_new(struct revision revision, bool tombstone, const struct row_f
     row->revision_len = (uint8_t)row_revision_put(row->revision_bytes, revision, tombstone);
     row_encode(row->data, fields);
     return row;
-}
-
-struct row *row_ref(struct row *row)
-{
-    atomic_fetch_add_explicit(&row->refs, 1, memory_order_relaxed);
-    return row;
-}
-
-void row_unref(struct row *row)
-{
-    if (row != NULL && atomic_fetch_sub_explicit(&row->refs, 1, memory_order_acq_rel) == 1) {
-        free(row);
-    }
 }

@@ -1,5 +1,5 @@
 /* A row of table `key`: one change of one key, as it stands in the store, in pending and in events. The bytes are made
- * once, at apply, and shared by everybody who needs them: the batch for the store, readers, watchers.
+ * once, at apply, in the memory of the batch that brings them to the store; readers find them there until then.
  *
  * Revision key (backend.md, "key"): 17 bytes `main i64 BE | '_' | sub i64 BE` for a put, 18 with a 't' behind for a
  * tombstone. Value: a mvccpb.KeyValue with its fields ascending and zero fields left out; a tombstone's has only the
@@ -7,6 +7,7 @@
 #ifndef KV_ROW_H
 #define KV_ROW_H
 
+#include "base/arena.h"
 #include "base/bytes.h"
 
 #define ROW_REVISION_MAX 18
@@ -27,9 +28,8 @@ size_t row_revision_put(uint8_t *out, struct revision revision, bool tombstone);
 /* 0, or ERR_CORRUPT_DATA when these are not 17 or 18 bytes of that form. */
 int row_revision_get(struct bytes in, struct revision *revision, bool *tombstone);
 
-/* Immutable once made; the reference count is atomic (the store thread and watchers hold rows too). */
+/* Immutable once made: the store thread reads it too. */
 struct row {
-    atomic_uint refs;
     uint32_t len;                 /* of data */
     uint32_t key_offset, key_len; /* the user's key inside data */
     struct revision revision;
@@ -66,10 +66,7 @@ size_t row_encode(uint8_t *out, const struct row_fields *fields);
  */
 int row_decode(struct bytes in, struct row_fields *fields);
 
-/* A new row with one reference. mod_revision must equal revision.main for a put; for a tombstone only the key counts.
- */
-struct row *row_new(struct revision revision, bool tombstone, const struct row_fields *fields);
-struct row *row_ref(struct row *row);
-void row_unref(struct row *row); /* NULL is allowed */
+/* A new row in the arena. mod_revision must equal revision.main for a put; for a tombstone only the key counts. */
+struct row *row_new(struct arena *arena, struct revision revision, bool tombstone, const struct row_fields *fields);
 
 #endif

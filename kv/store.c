@@ -107,15 +107,12 @@ static void announce(struct kv *kv, const struct row *row, bool created)
 }
 
 /* Puts the row where it is found from now on, and on its way to the store. */
-static struct index_key *add_row(struct kv *kv, struct index_key *key, struct bytes key_bytes, struct row *row,
-                                 const struct index_change *change)
+static void add_row(struct kv *kv, struct index_key *key, const struct row *row, const struct index_change *change)
 {
-    key = index_put(kv->index, key, key_bytes, change);
+    index_put(kv->index, key, row_key(row), change);
     pending_add(&kv->pending, row);
-    batch_add_row(kv, row);
     kv->write.sub++;
     announce(kv, row, change->version == 1);
-    return key;
 }
 
 /* The key's lease becomes this one. */
@@ -142,10 +139,10 @@ void store_write_put(struct kv *kv, struct index_key *key, struct bytes key_byte
         .version = change.version,
         .lease = lease,
     };
-    struct row *row = row_new(revision, false, &fields);
+    const struct row *row = batch_add_row(kv, revision, false, &fields);
     change.len = row->len;
     bool existed = key != NULL && index_change_live(&key->newest);
-    add_row(kv, key, row_key(row), row, &change);
+    add_row(kv, key, row, &change);
     move_lease(kv, existed, row_key(row), lease);
 }
 
@@ -153,9 +150,9 @@ void store_write_delete(struct kv *kv, struct index_key *key, bool keep_lease)
 {
     struct revision revision = {kv->write.main, kv->write.sub};
     struct row_fields fields = {.key = index_key_bytes(key)};
-    struct row *row = row_new(revision, true, &fields);
+    const struct row *row = batch_add_row(kv, revision, true, &fields);
     struct index_change change = {.main = revision.main, .sub = (uint32_t)revision.sub, .len = row->len};
-    add_row(kv, key, row_key(row), row, &change);
+    add_row(kv, key, row, &change);
     if (!keep_lease && lease_count(kv->leases) > 0) {
         lease_detach(kv->leases, row_key(row));
     }

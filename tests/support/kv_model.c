@@ -101,6 +101,7 @@ uint32_t kv_model_hash(const struct kv_model *m, int64_t revision, int64_t compa
 {
     uint32_t hash = crc32c(0, "key", 3);
     size_t kept = 0;
+    struct arena arena = {0};
     for (size_t i = 0; i < m->count; i++) {
         kept += kv_model_at(m, m->rows[i].key, revision) == &m->rows[i];
     }
@@ -119,10 +120,10 @@ uint32_t kv_model_hash(const struct kv_model *m, int64_t revision, int64_t compa
             .version = row->version,
             .lease = row->lease,
         };
-        struct row *made = row_new((struct revision){row->main, row->sub}, row->dead, &fields);
+        struct row *made = row_new(&arena, (struct revision){row->main, row->sub}, row->dead, &fields);
         hash = crc32c(hash, made->revision_bytes, made->revision_len);
         hash = crc32c(hash, made->data, made->len);
-        row_unref(made);
     }
+    arena_free(&arena);
     return hash;
 }
