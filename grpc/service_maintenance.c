@@ -7,13 +7,15 @@
 
 /* --- status --- */
 
+/* Go's text form of the message, with the one space that its own tools compare after squeezing. */
 static const char *alarm_text(const Etcdserverpb__AlarmMember *alarm, struct arena *arena)
 {
-    const ProtobufCEnumValue *name =
+    const ProtobufCEnumValue *value =
         protobuf_c_enum_descriptor_get_value(&etcdserverpb__alarm_type__descriptor, (int)alarm->alarm);
-    /* Go's text form of the message, with the one space that its own tools compare after squeezing. */
-    return alarm->memberid == 0 ? arena_printf(arena, "alarm:%s", name->name)
-                                : arena_printf(arena, "memberID:%" PRIu64 " alarm:%s", alarm->memberid, name->name);
+    /* Any number may have been raised: proto3's enums are open. */
+    const char *type = value != NULL ? value->name : arena_printf(arena, "%d", (int)alarm->alarm);
+    return alarm->memberid == 0 ? arena_printf(arena, "alarm:%s", type)
+                                : arena_printf(arena, "memberID:%" PRIu64 " alarm:%s", alarm->memberid, type);
 }
 
 static void status_errors(struct services *services, struct arena *arena, Etcdserverpb__StatusResponse *response)
