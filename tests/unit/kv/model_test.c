@@ -663,6 +663,96 @@ static void do_pinned_range(struct run *r)
     kv_range_end(&range);
 }
 
+/* The stream in chunks, as RangeStream sends it: each chunk is as long as was told, all of them are the answer. */
+static void do_chunks(struct run *r)
+{
+    Etcdserverpb__RangeRequest *q = kv_bed_range_request(&r->bed, random_key(r), random_end(r));
+    struct kv_range range = {0};
+    uint64_t rows, bytes, all_rows = 0, all_bytes = 0;
+    q->keys_only = below(r, 2) != 0;
+    q->limit = (int64_t)below(r, 20);
+    assert_int_equal(kv_range_start(r->bed.kv, q, &range), 0);
+    while (kv_range_resolve(&range, r->bed.budget) == KV_MORE) {
+    }
+    do {
+        uint64_t want = 1 + below(r, 5);
+        while (kv_range_chunk(&range, want, 1 + below(r, 3), &rows, &bytes) == KV_MORE) {
+        }
+        assert_true(rows <= want);
+        uint64_t got = 0;
+        for (int progress = KV_MORE; progress == KV_MORE && rows > 0;) {
+            uint8_t out[32];
+            size_t n;
+            progress = kv_range_read(&range, out, sizeof out, &n);
+            got += n;
+        }
+        assert_int_equal(got, bytes);
+        all_rows += rows;
+        all_bytes += bytes;
+    } while (rows > 0);
+    assert_int_equal(all_rows, range.kvs);
+    assert_int_equal(all_bytes, range.kvs_bytes);
+    kv_range_end(&range);
+}
+
+/* What watches read: each change once, in order, wherever it stands. */
+struct history {
+    struct run *run;
+    size_t at;
+};
+
+static bool next_change(void *arg, int64_t main, int64_t sub, bool tombstone, struct bytes bytes)
+{
+    struct history *h = arg;
+    const struct model_row *want = &h->run->model.rows[h->at++];
+    struct row_fields fields;
+    assert_int_equal(main, want->main);
+    assert_int_equal(sub, want->sub);
+    assert_int_equal(tombstone, want->dead);
+    assert_int_equal(row_decode(bytes, &fields), 0);
+    assert_true(bytes_equal(fields.key, bytes_str(want->key)));
+    return below(h->run, 20) > 0;
+}
+
+static void do_history(struct run *r)
+{
+    struct watch_source source = kv_watch_source(r->bed.kv);
+    struct history history = {.run = r};
+    struct watch_position from = {.main = r->model.compact_revision + 1};
+    from.main += (int64_t)below(r, (uint64_t)(r->model.revision - r->model.compact_revision + 1));
+    int64_t to = from.main + (int64_t)below(r, 50);
+    size_t end = 0;
+    for (size_t i = 0; i < r->model.count; i++) {
+        history.at += r->model.rows[i].main < from.main;
+        end += r->model.rows[i].main < from.main || r->model.rows[i].main <= to;
+    }
+    while (source.rows(source.arg, &from, to, 1 + below(r, 9), next_change, &history) == WATCH_ROWS_MORE) {
+        if (below(r, 5) == 0) {
+            kv_bed_commit(&r->bed);
+        }
+    }
+    assert_int_equal(history.at, end);
+}
+
+static void do_txn_read(struct run *r)
+{
+    struct kv_txn_read read = {.arena = &r->bed.arena};
+    Etcdserverpb__TxnRequest *txn = random_txn(r, 0);
+    if (!kv_txn_read_only(txn)) {
+        return;
+    }
+    int want = model_txn_check(r, txn);
+    read.request = txn;
+    while (kv_txn_read_step(r->bed.kv, &read, r->bed.budget) == KV_MORE) {
+    }
+    assert_int_equal(read.error, want);
+    if (want == 0) {
+        expect_branches(r, txn, read.response);
+        model_txn(r, txn, read.response);
+        assert_int_equal(read.response->header->revision, r->model.revision);
+    }
+}
+
 static void do_crash(struct run *r)
 {
     kv_bed_commit(&r->bed);
@@ -691,8 +781,14 @@ static void one_step(struct run *r)
         do_compact(r);
     } else if (which < 93) {
         do_hash(r);
-    } else if (which < 96) {
+    } else if (which < 95) {
         do_pinned_range(r);
+    } else if (which < 96) {
+        do_chunks(r);
+    } else if (which < 97) {
+        do_history(r);
+    } else if (which < 98) {
+        do_txn_read(r);
     } else if (which < 99) {
         kv_bed_commit(&r->bed);
     } else {
