@@ -26,6 +26,10 @@ void kv_bed_close(struct kv_bed *bed)
     kv_close(bed->kv);
     backend_close(bed->backend);
     arena_free(&bed->arena);
+    for (size_t i = 0; i < bed->log_count; i++) {
+        free((void *)bed->log[i].data.data);
+    }
+    free(bed->log);
 }
 
 void kv_bed_commit(struct kv_bed *bed)
@@ -53,7 +57,18 @@ static size_t step_budget(const struct kv_bed *bed)
     return bed->budget == 0 ? KV_BUDGET : bed->budget;
 }
 
-ProtobufCMessage *kv_bed_entry(struct kv_bed *bed, enum kv_entry_type type, struct bytes data, int *error)
+static void log_entry(struct kv_bed *bed, enum kv_entry_type type, struct bytes data)
+{
+    if (bed->log_count == bed->log_capacity) {
+        bed->log_capacity = bed->log_capacity == 0 ? 64 : bed->log_capacity * 2;
+        bed->log = mem_realloc(bed->log, bed->log_capacity * sizeof bed->log[0]);
+    }
+    uint8_t *copy = mem_alloc(data.len + 1);
+    memcpy(copy, data.len == 0 ? copy : data.data, data.len);
+    bed->log[bed->log_count++] = (struct kv_bed_logged){type, bed->term, bytes_of(copy, data.len)};
+}
+
+static void apply(struct kv_bed *bed, enum kv_entry_type type, struct bytes data, bool wanted)
 {
     bed->index++;
     bed->apply = (struct kv_apply){
@@ -62,13 +77,30 @@ ProtobufCMessage *kv_bed_entry(struct kv_bed *bed, enum kv_entry_type type, stru
         .type = type,
         .data = data,
         .arena = &bed->arena,
-        .wanted = true,
+        .wanted = wanted,
     };
     kv_apply_begin(bed->kv, &bed->apply);
     int progress;
     while ((progress = kv_apply_step(bed->kv, &bed->apply, step_budget(bed))) == KV_MORE) {
     }
     CHECK(progress == KV_DONE);
+}
+
+void kv_bed_replay(struct kv_bed *bed)
+{
+    while (bed->index < bed->log_count) {
+        const struct kv_bed_logged *entry = &bed->log[bed->index];
+        bed->term = entry->term;
+        apply(bed, entry->type, entry->data, false);
+    }
+}
+
+ProtobufCMessage *kv_bed_entry(struct kv_bed *bed, enum kv_entry_type type, struct bytes data, int *error)
+{
+    if (bed->index == bed->log_count) {
+        log_entry(bed, type, data);
+    }
+    apply(bed, type, data, true);
     *error = bed->apply.error;
     return bed->apply.response;
 }

@@ -4,14 +4,22 @@
 
 #include "kv/kv.h"
 
+struct kv_bed_logged {
+    enum kv_entry_type type;
+    uint64_t term;
+    struct bytes data; /* heap */
+};
+
 struct kv_bed {
     struct kv_config config;
     struct backend *backend;
     struct kv *kv;
-    struct arena arena;    /* of requests and answers; emptied by kv_bed_forget */
-    struct kv_apply apply; /* the last one */
-    size_t budget;         /* of each step; 0 = KV_BUDGET */
-    uint64_t index, term;  /* of the last entry */
+    struct arena arena;        /* of requests and answers; emptied by kv_bed_forget */
+    struct kv_apply apply;     /* the last one */
+    size_t budget;             /* of each step; 0 = KV_BUDGET */
+    uint64_t index, term;      /* of the last entry */
+    struct kv_bed_logged *log; /* all entries so far */
+    size_t log_count, log_capacity;
 };
 
 void kv_bed_open(struct kv_bed *bed, const struct kv_config *config);
@@ -22,6 +30,8 @@ void kv_bed_forget(struct kv_bed *bed);
 void kv_bed_commit(struct kv_bed *bed);
 /* A crash: all commits so far are kept but the last `lost`. bed->index becomes what the store says. */
 void kv_bed_crash(struct kv_bed *bed, size_t lost);
+/* After it: what the log has beyond the store's position is applied again, with nobody waiting. */
+void kv_bed_replay(struct kv_bed *bed);
 
 /* Applies one entry: the answer (NULL with an error) and its error in *error. */
 ProtobufCMessage *kv_bed_entry(struct kv_bed *bed, enum kv_entry_type type, struct bytes data, int *error);

@@ -755,8 +755,11 @@ static void do_txn_read(struct run *r)
 
 static void do_crash(struct run *r)
 {
-    kv_bed_commit(&r->bed);
-    kv_bed_crash(&r->bed, 0);
+    if (below(r, 2)) {
+        kv_bed_commit(&r->bed);
+    }
+    kv_bed_crash(&r->bed, below(r, 4));
+    kv_bed_replay(&r->bed);
     assert_int_equal(kv_revision(r->bed.kv), r->model.revision);
     assert_int_equal(kv_compact_revision(r->bed.kv), r->model.compact_revision);
 }
