@@ -65,7 +65,7 @@ void alarm_free(struct alarms *alarms)
     *alarms = (struct alarms){0};
 }
 
-/* --------------------------------------------------------------------------------------------------------- rows --- */
+/* --- rows --- */
 
 /* The row's key is an AlarmMember as protobuf: 08 member, 10 type; zero fields are left out. */
 static size_t alarm_row(struct alarm alarm, uint8_t out[22])
@@ -107,7 +107,7 @@ int alarm_load(struct alarms *alarms, struct bytes row_key)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------ answers --- */
+/* --- answers --- */
 
 static Etcdserverpb__AlarmMember *alarm_message(struct alarm alarm, struct arena *arena)
 {

@@ -15,8 +15,7 @@ struct work {
     bool over_quota;
 };
 
-/* --------------------------------------------------------------------------------------------------------- begin ---
- */
+/* --- begin --- */
 
 static void begin_normal(struct kv_apply *apply)
 {
@@ -57,8 +56,7 @@ void kv_apply_begin(struct kv *kv, struct kv_apply *apply)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------- answers ---
- */
+/* --- answers --- */
 
 static Etcdserverpb__ResponseHeader *header_new(const struct kv *kv, struct arena *arena)
 {
@@ -100,8 +98,7 @@ static int quota_after(struct kv *kv, struct kv_apply *apply, bool over)
     return KV_DONE;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- keys ---
- */
+/* --- keys --- */
 
 static int start_put(struct kv *kv, struct kv_apply *apply)
 {
@@ -183,8 +180,7 @@ static int start_compaction(struct kv *kv, struct kv_apply *apply)
     return answer(apply, response);
 }
 
-/* -------------------------------------------------------------------------------------------------------- leases ---
- */
+/* --- leases --- */
 
 static void store_lease(struct kv *kv, int64_t id)
 {
@@ -268,8 +264,7 @@ static int start_checkpoint(struct kv *kv, struct kv_apply *apply)
     return answer(apply, response);
 }
 
-/* ------------------------------------------------------------------------------------------------- cluster facts ---
- */
+/* --- cluster facts --- */
 
 static int start_alarm(struct kv *kv, struct kv_apply *apply)
 {
@@ -310,8 +305,7 @@ static bool is_auth(const Etcdserverpb__InternalRaftRequest *r)
            r->auth_role_delete || r->auth_role_get || r->auth_role_grant_permission || r->auth_role_revoke_permission;
 }
 
-/* ------------------------------------------------------------------------------------------------------ dispatch ---
- */
+/* --- dispatch --- */
 
 static int start_key_request(struct kv *kv, struct kv_apply *apply)
 {

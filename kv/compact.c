@@ -113,8 +113,7 @@ bool kv_repack_wanted(struct kv *kv)
     return wanted;
 }
 
-/* -------------------------------------------------------------------------------------------------------- running ---
- */
+/* --- running --- */
 
 static void drop_row(void *arg, const struct index_change *change)
 {

@@ -1,8 +1,10 @@
 /* Hash and HashKV (bbolt.md "Hash RPC", "HashKV at revision R"), over a view, in slices, on any thread. Nothing but the
  * view is read: it holds the compact revision and the position that belong to its rows.
  *
- * HashKV needs to know of each old row whether it is the newest of its key up to R. A first pass notes the newest
- * revision of each key (as a 128-bit hash of the key, 32 bytes a key, gone with the job), a second one hashes. */
+ * HashKV needs to know of each row up to the compact revision C whether it is the newest of its key up to R. A first
+ * pass notes the newest revision of each key (as a 128-bit hash of the key, 32 bytes a key, gone with the job), a
+ * second one hashes. Where no key lives at R, etcd leaves out nothing and takes every row that its compaction left;
+ * here the physical deletes come later, so those rows are told by a second look: the newest of their key up to C. */
 #include "base/crc32c.h"
 #include "kv/store.h"
 
@@ -33,6 +35,7 @@ struct kv_hash {
 
     struct note *notes;
     size_t mask, count, kept;
+    int64_t note_to; /* newest up to here: R, or C where nothing lives at R */
 };
 
 struct kv_hash *kv_hash_new(enum kv_hash_kind kind, int64_t revision, int64_t prev_compact, struct backend_read *view)
@@ -57,8 +60,7 @@ struct kv_hash_result kv_hash_result(const struct kv_hash *hash)
     return hash->result;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- notes ---
- */
+/* --- notes --- */
 
 static void hash_key(struct bytes key, uint64_t out[2])
 {
@@ -102,6 +104,13 @@ static void notes_resize(struct kv_hash *hash, size_t mask)
     free(old);
 }
 
+static void notes_forget(struct kv_hash *hash)
+{
+    free(hash->notes);
+    hash->notes = NULL;
+    hash->mask = hash->count = hash->kept = 0;
+}
+
 static void note_row(struct kv_hash *hash, struct bytes key, struct revision revision, bool tombstone)
 {
     struct note fresh = {.main = revision.main, .sub = (uint32_t)revision.sub, .live = !tombstone};
@@ -116,17 +125,19 @@ static void note_row(struct kv_hash *hash, struct bytes key, struct revision rev
     *note = fresh;
 }
 
-/* Is this row the newest of its key up to R, and no tombstone? */
+/* Is this row the newest of its key up to note_to, and no tombstone? */
 static bool row_kept(const struct kv_hash *hash, struct bytes key, struct revision revision)
 {
     uint64_t h[2];
+    if (hash->notes == NULL) {
+        return false;
+    }
     hash_key(key, h);
     const struct note *note = note_slot(hash, h);
     return note->main == revision.main && note->sub == (uint64_t)revision.sub && note->live;
 }
 
-/* ------------------------------------------------------------------------------------------------------ scanning ---
- */
+/* --- scanning --- */
 
 static void feed(struct kv_hash *hash, struct bytes b)
 {
@@ -185,7 +196,7 @@ static bool visit_note(void *arg, struct bytes key, struct bytes value)
     struct revision revision;
     struct row_fields fields;
     bool tombstone;
-    if (used_up(hash, key) || !read_key(hash, key, &revision, &tombstone) || revision.main > hash->revision ||
+    if (used_up(hash, key) || !read_key(hash, key, &revision, &tombstone) || revision.main > hash->note_to ||
         !read_row(hash, value, &fields)) {
         return false;
     }
@@ -202,7 +213,7 @@ static bool visit_hash(void *arg, struct bytes key, struct bytes value)
     if (used_up(hash, key) || !read_key(hash, key, &revision, &tombstone) || revision.main > hash->revision) {
         return false;
     }
-    if (revision.main <= hash->compact && hash->kept > 0) {
+    if (revision.main <= hash->compact) {
         if (!read_row(hash, value, &fields)) {
             return false;
         }
@@ -218,8 +229,7 @@ static bool visit_hash(void *arg, struct bytes key, struct bytes value)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------ what a view is ---
- */
+/* --- what a view is --- */
 
 struct first_row {
     bool found, damaged;
@@ -311,10 +321,11 @@ static int begin_kv(struct kv_hash *hash)
     hash->result.hash_revision = hash->revision;
     feed(hash, bytes_str("key"));
     hash->pass = hash->compact > 0 ? PASS_NOTE : PASS_HASH;
+    hash->note_to = hash->revision;
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- all tables --- */
+/* --- all tables --- */
 
 /* By name, as bbolt has its buckets. */
 static const enum backend_table hashed_tables[] = {
@@ -355,8 +366,7 @@ static int step_tables(struct kv_hash *hash)
     return KV_DONE;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- steps ---
- */
+/* --- steps --- */
 
 static int step(struct kv_hash *hash)
 {
@@ -367,12 +377,17 @@ static int step(struct kv_hash *hash)
             return error;
         }
     }
-    if (hash->pass == PASS_NOTE) {
+    while (hash->pass == PASS_NOTE) {
         int progress = scan(hash, BACKEND_KEY, visit_note);
         if (progress != KV_DONE) {
             return progress;
         }
-        hash->pass = PASS_HASH;
+        if (hash->kept > 0 || hash->note_to <= hash->compact) {
+            hash->pass = PASS_HASH;
+        } else {
+            notes_forget(hash);
+            hash->note_to = hash->compact;
+        }
     }
     if (hash->pass == PASS_HASH) {
         return scan(hash, BACKEND_KEY, visit_hash);

@@ -1,49 +1,10 @@
-#include "kv/index_tree.h"
-#include "base/check.h"
+#include "kv/index_tree_node.h"
 
 #include <stdlib.h>
 
-#define MERGE_BELOW (TREE_FANOUT / 4)
-#define MERGE_TO (TREE_FANOUT * 3 / 4)
-#define DEPTH_MAX 16
+/* --- heads and search --- */
 
-struct separator {
-    uint32_t len;
-    uint8_t data[];
-};
-
-/* child[i] holds the keys in [separators[i], separators[i + 1]); separators[0] does not exist and counts as "before
- * everything", so heads[0] is never looked at. */
-struct tree_inner {
-    struct tree_node node;
-    struct tree_node *children[TREE_FANOUT];
-    struct index_sum sums[TREE_FANOUT];
-    struct separator *separators[TREE_FANOUT];
-};
-
-static struct tree_leaf *as_leaf(const struct tree_node *node)
-{
-    return (struct tree_leaf *)node;
-}
-
-static struct tree_inner *as_inner(const struct tree_node *node)
-{
-    return (struct tree_inner *)node;
-}
-
-static struct bytes node_key(const struct tree_node *node, unsigned i)
-{
-    if (node->inner) {
-        const struct separator *s = as_inner(node)->separators[i];
-        return bytes_of(s->data, s->len);
-    }
-    return index_key_bytes(as_leaf(node)->keys[i]);
-}
-
-/* ------------------------------------------------------------------------------------------------- heads and search
- * --- */
-
-static uint64_t head_of(struct bytes key, unsigned skip)
+uint64_t tree_head(struct bytes key, unsigned skip)
 {
     uint64_t v = 0;
     if (key.len >= skip + 8) {
@@ -65,35 +26,35 @@ static unsigned common_length(struct bytes a, struct bytes b)
 }
 
 /* Works out the prefix and all heads anew. */
-static void node_rehead(struct tree_node *node)
+void tree_rehead(struct tree_node *node)
 {
     unsigned first = node->inner;
     node->prefix_len = 0;
     if (node->count <= first) {
         return;
     }
-    struct bytes low = node_key(node, first);
-    node->prefix_len = (uint8_t)common_length(low, node_key(node, node->count - 1U));
+    struct bytes low = tree_node_key(node, first);
+    node->prefix_len = (uint8_t)common_length(low, tree_node_key(node, node->count - 1U));
     memcpy(node->prefix, low.data, node->prefix_len);
     for (unsigned i = first; i < node->count; i++) {
-        node->heads[i] = head_of(node_key(node, i), node->prefix_len);
+        node->heads[i] = tree_head(tree_node_key(node, i), node->prefix_len);
     }
 }
 
 /* The i-th key is new in this node: its head, or all of them if it does not share the prefix. */
 static void node_head_added(struct tree_node *node, unsigned i)
 {
-    struct bytes key = node_key(node, i);
+    struct bytes key = tree_node_key(node, i);
     if (node->count == node->inner + 1 || key.len < node->prefix_len ||
         memcmp(key.data, node->prefix, node->prefix_len) != 0) {
-        node_rehead(node);
+        tree_rehead(node);
     } else {
-        node->heads[i] = head_of(key, node->prefix_len);
+        node->heads[i] = tree_head(key, node->prefix_len);
     }
 }
 
 /* How many of the node's keys are < key (<= key with `equal`), the missing separator of an inner node included. */
-static unsigned node_rank(const struct tree_node *node, struct bytes key, bool equal)
+unsigned tree_rank(const struct tree_node *node, struct bytes key, bool equal)
 {
     unsigned low = node->inner, high = node->count;
     size_t n = key.len < node->prefix_len ? key.len : node->prefix_len;
@@ -104,13 +65,13 @@ static unsigned node_rank(const struct tree_node *node, struct bytes key, bool e
     if (c > 0) {
         return high;
     }
-    uint64_t head = head_of(key, node->prefix_len);
+    uint64_t head = tree_head(key, node->prefix_len);
     while (low < high) {
         unsigned middle = (low + high) / 2;
         uint64_t other = node->heads[middle];
         bool less = other < head;
         if (other == head) {
-            c = bytes_compare(node_key(node, middle), key);
+            c = bytes_compare(tree_node_key(node, middle), key);
             less = c < 0 || (equal && c == 0);
         }
         if (less) {
@@ -122,21 +83,20 @@ static unsigned node_rank(const struct tree_node *node, struct bytes key, bool e
     return low;
 }
 
-static unsigned child_of(const struct tree_node *node, struct bytes key)
+unsigned tree_child(const struct tree_node *node, struct bytes key)
 {
-    return node_rank(node, key, true) - 1;
+    return tree_rank(node, key, true) - 1;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- reading
- * --- */
+/* --- reading --- */
 
 static struct tree_leaf *leaf_for(const struct tree *tree, struct bytes key)
 {
     struct tree_node *node = tree->root;
     while (node != NULL && node->inner) {
-        node = as_inner(node)->children[child_of(node, key)];
+        node = tree_as_inner(node)->children[tree_child(node, key)];
     }
-    return as_leaf(node);
+    return tree_as_leaf(node);
 }
 
 struct tree_place tree_seek(const struct tree *tree, struct bytes key, bool after)
@@ -145,7 +105,7 @@ struct tree_place tree_seek(const struct tree *tree, struct bytes key, bool afte
     if (leaf == NULL) {
         return (struct tree_place){0};
     }
-    unsigned slot = node_rank(&leaf->node, key, after);
+    unsigned slot = tree_rank(&leaf->node, key, after);
     if (slot == leaf->node.count) {
         return (struct tree_place){.leaf = leaf->next, .slot = 0};
     }
@@ -158,31 +118,31 @@ struct index_key *tree_find(const struct tree *tree, struct bytes key)
     if (leaf == NULL) {
         return NULL;
     }
-    unsigned slot = node_rank(&leaf->node, key, false);
+    unsigned slot = tree_rank(&leaf->node, key, false);
     if (slot < leaf->node.count && bytes_equal(index_key_bytes(leaf->keys[slot]), key)) {
         return leaf->keys[slot];
     }
     return NULL;
 }
 
-static void sum_add(struct index_sum *sum, struct index_sum more)
+void tree_sum_add(struct index_sum *sum, struct index_sum more)
 {
     sum->keys += more.keys;
     sum->bytes += more.bytes;
 }
 
-static struct index_sum node_sum(const struct tree_node *node)
+struct index_sum tree_node_sum(const struct tree_node *node)
 {
     struct index_sum sum = {0};
     for (unsigned i = 0; i < node->count; i++) {
-        sum_add(&sum, node->inner ? as_inner(node)->sums[i] : index_key_sum(as_leaf(node)->keys[i]));
+        tree_sum_add(&sum, node->inner ? tree_as_inner(node)->sums[i] : index_key_sum(tree_as_leaf(node)->keys[i]));
     }
     return sum;
 }
 
 struct index_sum tree_sum_all(const struct tree *tree)
 {
-    return tree->root == NULL ? (struct index_sum){0} : node_sum(tree->root);
+    return tree->root == NULL ? (struct index_sum){0} : tree_node_sum(tree->root);
 }
 
 struct index_sum tree_sum_before(const struct tree *tree, struct bytes key)
@@ -190,17 +150,17 @@ struct index_sum tree_sum_before(const struct tree *tree, struct bytes key)
     struct index_sum sum = {0};
     struct tree_node *node = tree->root;
     while (node != NULL && node->inner) {
-        const struct tree_inner *inner = as_inner(node);
-        unsigned at = child_of(node, key);
+        const struct tree_inner *inner = tree_as_inner(node);
+        unsigned at = tree_child(node, key);
         for (unsigned i = 0; i < at; i++) {
-            sum_add(&sum, inner->sums[i]);
+            tree_sum_add(&sum, inner->sums[i]);
         }
         node = inner->children[at];
     }
     if (node != NULL) {
-        unsigned at = node_rank(node, key, false);
+        unsigned at = tree_rank(node, key, false);
         for (unsigned i = 0; i < at; i++) {
-            sum_add(&sum, index_key_sum(as_leaf(node)->keys[i]));
+            tree_sum_add(&sum, index_key_sum(tree_as_leaf(node)->keys[i]));
         }
     }
     return sum;
@@ -211,15 +171,15 @@ struct index_sum tree_sum_first(const struct tree *tree, uint64_t keys)
     struct index_sum sum = {0};
     struct tree_node *node = tree->root;
     while (node != NULL && node->inner) {
-        const struct tree_inner *inner = as_inner(node);
+        const struct tree_inner *inner = tree_as_inner(node);
         unsigned i = 0;
         while (i + 1U < node->count && sum.keys + inner->sums[i].keys <= keys) {
-            sum_add(&sum, inner->sums[i++]);
+            tree_sum_add(&sum, inner->sums[i++]);
         }
         node = inner->children[i];
     }
     for (unsigned i = 0; node != NULL && i < node->count && sum.keys < keys; i++) {
-        sum_add(&sum, index_key_sum(as_leaf(node)->keys[i]));
+        tree_sum_add(&sum, index_key_sum(tree_as_leaf(node)->keys[i]));
     }
     return sum;
 }
@@ -233,10 +193,9 @@ void tree_each(const struct tree *tree, void (*visit)(struct index_key *key))
     }
 }
 
-/* --------------------------------------------------------------------------------------------------------- changing
- * --- */
+/* --- changing --- */
 
-static struct tree_leaf *leaf_new(void)
+struct tree_leaf *tree_leaf_new(void)
 {
     struct tree_leaf *leaf = mem_alloc(sizeof *leaf);
     leaf->node.count = 0;
@@ -246,7 +205,7 @@ static struct tree_leaf *leaf_new(void)
     return leaf;
 }
 
-static struct tree_inner *inner_new(void)
+struct tree_inner *tree_inner_new(void)
 {
     struct tree_inner *inner = mem_alloc(sizeof *inner);
     inner->node.count = 0;
@@ -256,14 +215,14 @@ static struct tree_inner *inner_new(void)
 }
 
 /* The shortest string that is > low and <= high. */
-static struct separator *separator_between(struct bytes low, struct bytes high)
+struct tree_separator *tree_separator_between(struct bytes low, struct bytes high)
 {
     size_t n = 0;
     while (n < low.len && n < high.len && low.data[n] == high.data[n]) {
         n++;
     }
     n = n < high.len ? n + 1 : n;
-    struct separator *s = mem_alloc(sizeof *s + n);
+    struct tree_separator *s = mem_alloc(sizeof *s + n);
     s->len = (uint32_t)n;
     memcpy(s->data, high.data, n);
     return s;
@@ -273,15 +232,16 @@ void tree_adjust(struct tree *tree, const struct index_key *key, int64_t keys, i
 {
     struct tree_node *node = tree->root;
     while (node->inner) {
-        unsigned at = child_of(node, index_key_bytes(key));
-        struct index_sum *sum = &as_inner(node)->sums[at];
+        unsigned at = tree_child(node, index_key_bytes(key));
+        struct index_sum *sum = &tree_as_inner(node)->sums[at];
         sum->keys += (uint64_t)keys;
         sum->bytes += (uint64_t)bytes;
-        node = as_inner(node)->children[at];
+        node = tree_as_inner(node)->children[at];
     }
 }
 
-static void inner_insert(struct tree_inner *inner, unsigned at, struct tree_node *child, struct separator *separator)
+static void inner_insert(struct tree_inner *inner, unsigned at, struct tree_node *child,
+                         struct tree_separator *separator)
 {
     unsigned tail = inner->node.count - at;
     memmove(&inner->children[at + 1], &inner->children[at], tail * sizeof inner->children[0]);
@@ -296,25 +256,10 @@ static void inner_insert(struct tree_inner *inner, unsigned at, struct tree_node
     }
 }
 
-static void inner_erase(struct tree_inner *inner, unsigned at)
-{
-    unsigned tail = inner->node.count - at - 1U;
-    free(at == 0 ? NULL : inner->separators[at]);
-    memmove(&inner->children[at], &inner->children[at + 1], tail * sizeof inner->children[0]);
-    memmove(&inner->sums[at], &inner->sums[at + 1], tail * sizeof inner->sums[0]);
-    memmove(&inner->separators[at], &inner->separators[at + 1], tail * sizeof inner->separators[0]);
-    memmove(&inner->node.heads[at], &inner->node.heads[at + 1], tail * sizeof inner->node.heads[0]);
-    inner->node.count--;
-    if (at == 0 && inner->node.count > 0) {
-        free(inner->separators[0]); /* the first child's lower bound is never looked at */
-        inner->separators[0] = NULL;
-    }
-}
-
 /* Moves the keys from `at` on into a new right sibling. */
 static struct tree_leaf *leaf_split(struct tree_leaf *leaf, unsigned at)
 {
-    struct tree_leaf *right = leaf_new();
+    struct tree_leaf *right = tree_leaf_new();
     right->node.count = (uint16_t)(leaf->node.count - at);
     memcpy(right->keys, &leaf->keys[at], right->node.count * sizeof leaf->keys[0]);
     leaf->node.count = (uint16_t)at;
@@ -324,15 +269,15 @@ static struct tree_leaf *leaf_split(struct tree_leaf *leaf, unsigned at)
         leaf->next->prev = right;
     }
     leaf->next = right;
-    node_rehead(&leaf->node);
-    node_rehead(&right->node);
+    tree_rehead(&leaf->node);
+    tree_rehead(&right->node);
     return right;
 }
 
 /* The same for children; *separator gets the one that stood between. */
-static struct tree_inner *inner_split(struct tree_inner *inner, unsigned at, struct separator **separator)
+static struct tree_inner *inner_split(struct tree_inner *inner, unsigned at, struct tree_separator **separator)
 {
-    struct tree_inner *right = inner_new();
+    struct tree_inner *right = tree_inner_new();
     unsigned count = inner->node.count - at;
     right->node.count = (uint16_t)count;
     memcpy(right->children, &inner->children[at], count * sizeof inner->children[0]);
@@ -341,8 +286,8 @@ static struct tree_inner *inner_split(struct tree_inner *inner, unsigned at, str
     *separator = right->separators[0];
     right->separators[0] = NULL;
     inner->node.count = (uint16_t)at;
-    node_rehead(&inner->node);
-    node_rehead(&right->node);
+    tree_rehead(&inner->node);
+    tree_rehead(&right->node);
     return right;
 }
 
@@ -352,22 +297,22 @@ static void child_split(struct tree_inner *parent, unsigned at, bool last)
 {
     struct tree_node *child = parent->children[at];
     struct tree_node *right;
-    struct separator *separator;
+    struct tree_separator *separator;
     unsigned cut = last ? child->count - 2U : child->count / 2U;
     if (child->inner) {
-        right = &inner_split(as_inner(child), cut, &separator)->node;
+        right = &inner_split(tree_as_inner(child), cut, &separator)->node;
     } else {
-        right = &leaf_split(as_leaf(child), cut)->node;
-        separator = separator_between(node_key(child, child->count - 1U), node_key(right, 0));
+        right = &leaf_split(tree_as_leaf(child), cut)->node;
+        separator = tree_separator_between(tree_node_key(child, child->count - 1U), tree_node_key(right, 0));
     }
     inner_insert(parent, at + 1, right, separator);
-    parent->sums[at] = node_sum(child);
-    parent->sums[at + 1] = node_sum(right);
+    parent->sums[at] = tree_node_sum(child);
+    parent->sums[at + 1] = tree_node_sum(right);
 }
 
 static void leaf_insert(struct tree_leaf *leaf, struct index_key *key)
 {
-    unsigned at = node_rank(&leaf->node, index_key_bytes(key), false);
+    unsigned at = tree_rank(&leaf->node, index_key_bytes(key), false);
     unsigned tail = leaf->node.count - at;
     memmove(&leaf->keys[at + 1], &leaf->keys[at], tail * sizeof leaf->keys[0]);
     memmove(&leaf->node.heads[at + 1], &leaf->node.heads[at], tail * sizeof leaf->node.heads[0]);
@@ -378,9 +323,9 @@ static void leaf_insert(struct tree_leaf *leaf, struct index_key *key)
 
 static void root_grow(struct tree *tree)
 {
-    struct tree_inner *root = inner_new();
+    struct tree_inner *root = tree_inner_new();
     inner_insert(root, 0, tree->root, NULL);
-    root->sums[0] = node_sum(tree->root);
+    root->sums[0] = tree_node_sum(tree->root);
     tree->root = &root->node;
 }
 
@@ -391,7 +336,7 @@ void tree_insert(struct tree *tree, struct index_key *key)
     tree->shape++;
     tree->keys++;
     if (tree->root == NULL) {
-        tree->first = leaf_new();
+        tree->first = tree_leaf_new();
         tree->root = &tree->first->node;
     }
     if (tree->root->count == TREE_FANOUT) {
@@ -400,250 +345,15 @@ void tree_insert(struct tree *tree, struct index_key *key)
     bool last = true; /* so far the way went along the right edge */
     struct tree_node *node = tree->root;
     while (node->inner) {
-        struct tree_inner *inner = as_inner(node);
-        unsigned at = child_of(node, bytes);
+        struct tree_inner *inner = tree_as_inner(node);
+        unsigned at = tree_child(node, bytes);
         last = last && at + 1U == node->count;
         if (inner->children[at]->count == TREE_FANOUT) {
             child_split(inner, at, last);
-            at = child_of(node, bytes);
+            at = tree_child(node, bytes);
         }
-        sum_add(&inner->sums[at], sum);
+        tree_sum_add(&inner->sums[at], sum);
         node = inner->children[at];
     }
-    leaf_insert(as_leaf(node), key);
-}
-
-/* ---------------------------------------------------------------------------------------------------------- removing
- * --- */
-
-static void leaf_unlink(struct tree *tree, struct tree_leaf *leaf)
-{
-    if (leaf->prev != NULL) {
-        leaf->prev->next = leaf->next;
-    } else {
-        tree->first = leaf->next;
-    }
-    if (leaf->next != NULL) {
-        leaf->next->prev = leaf->prev;
-    }
-    free(leaf);
-}
-
-static void leaf_merge(struct tree *tree, struct tree_leaf *left, struct tree_leaf *right)
-{
-    memcpy(&left->keys[left->node.count], right->keys, right->node.count * sizeof right->keys[0]);
-    left->node.count = (uint16_t)(left->node.count + right->node.count);
-    leaf_unlink(tree, right);
-}
-
-static void inner_merge(struct tree_inner *left, struct tree_inner *right, const struct separator *between)
-{
-    unsigned at = left->node.count, count = right->node.count;
-    memcpy(&left->children[at], right->children, count * sizeof left->children[0]);
-    memcpy(&left->sums[at], right->sums, count * sizeof left->sums[0]);
-    memcpy(&left->separators[at], right->separators, count * sizeof left->separators[0]);
-    struct separator *copy = mem_alloc(sizeof *copy + between->len);
-    memcpy(copy, between, sizeof *copy + between->len);
-    left->separators[at] = copy;
-    left->node.count = (uint16_t)(at + count);
-    free(right);
-}
-
-/* Joins children at and at + 1 if both fit well into one. */
-static bool children_merge(struct tree *tree, struct tree_inner *parent, unsigned at)
-{
-    if (at + 1U >= parent->node.count) {
-        return false;
-    }
-    struct tree_node *left = parent->children[at], *right = parent->children[at + 1];
-    if (left->count + right->count > MERGE_TO) {
-        return false;
-    }
-    if (left->inner) {
-        inner_merge(as_inner(left), as_inner(right), parent->separators[at + 1]);
-    } else {
-        leaf_merge(tree, as_leaf(left), as_leaf(right));
-    }
-    sum_add(&parent->sums[at], parent->sums[at + 1]);
-    inner_erase(parent, at + 1);
-    node_rehead(left);
-    return true;
-}
-
-/* The child at `at` lost a key or a child: drop it when empty, join it when small. */
-static void child_shrunk(struct tree *tree, struct tree_inner *parent, unsigned at)
-{
-    struct tree_node *child = parent->children[at];
-    if (child->count == 0) {
-        if (child->inner) {
-            free(child);
-        } else {
-            leaf_unlink(tree, as_leaf(child));
-        }
-        inner_erase(parent, at);
-    } else if (child->count < MERGE_BELOW && !children_merge(tree, parent, at) && at > 0) {
-        children_merge(tree, parent, at - 1);
-    }
-}
-
-void tree_remove(struct tree *tree, const struct index_key *key)
-{
-    struct bytes bytes = index_key_bytes(key);
-    struct tree_inner *way[DEPTH_MAX];
-    unsigned at[DEPTH_MAX];
-    unsigned depth = 0;
-    struct tree_node *node = tree->root;
-    while (node->inner) {
-        CHECK(depth < DEPTH_MAX);
-        way[depth] = as_inner(node);
-        at[depth] = child_of(node, bytes);
-        node = way[depth]->children[at[depth]];
-        depth++;
-    }
-    struct tree_leaf *leaf = as_leaf(node);
-    unsigned slot = node_rank(node, bytes, false);
-    CHECK(slot < node->count && leaf->keys[slot] == key, "key is not where it belongs");
-    unsigned tail = node->count - slot - 1U;
-    memmove(&leaf->keys[slot], &leaf->keys[slot + 1], tail * sizeof leaf->keys[0]);
-    memmove(&node->heads[slot], &node->heads[slot + 1], tail * sizeof node->heads[0]);
-    node->count--;
-    tree->keys--;
-    tree->shape++;
-    while (depth > 0) {
-        depth--;
-        child_shrunk(tree, way[depth], at[depth]);
-    }
-    while (tree->root->inner && tree->root->count == 1) {
-        struct tree_node *only = as_inner(tree->root)->children[0];
-        free(tree->root);
-        tree->root = only;
-    }
-    if (tree->root->count == 0) {
-        free(tree->root);
-        tree->root = NULL;
-        tree->first = NULL;
-    }
-}
-
-static void node_free(struct tree_node *node)
-{
-    for (unsigned i = 0; node->inner && i < node->count; i++) {
-        free(i == 0 ? NULL : as_inner(node)->separators[i]);
-        node_free(as_inner(node)->children[i]);
-    }
-    free(node);
-}
-
-void tree_free(struct tree *tree)
-{
-    if (tree->root != NULL) {
-        node_free(tree->root);
-    }
-    *tree = (struct tree){0};
-}
-
-/* ---------------------------------------------------------------------------------------------------------- building
- * --- */
-
-#define BUILD_FILL (TREE_FANOUT * 9 / 10)
-
-struct built {
-    struct tree_node *node;
-    struct separator *separator; /* lower bound; NULL for the first */
-};
-
-static size_t build_leaves(struct tree *tree, struct index_key **keys, size_t count, struct built *out)
-{
-    size_t n = 0;
-    struct tree_leaf *last = NULL;
-    for (size_t i = 0; i < count; i += last->node.count) {
-        size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
-        struct tree_leaf *leaf = leaf_new();
-        memcpy(leaf->keys, &keys[i], take * sizeof keys[0]);
-        leaf->node.count = (uint16_t)take;
-        node_rehead(&leaf->node);
-        leaf->prev = last;
-        *(last == NULL ? &tree->first : &last->next) = leaf;
-        last = leaf;
-        out[n++] = (struct built){
-            &leaf->node, i == 0 ? NULL : separator_between(index_key_bytes(keys[i - 1]), index_key_bytes(keys[i]))};
-    }
-    return n;
-}
-
-/* One level up, in place. */
-static size_t build_level(struct built *level, size_t count)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count;) {
-        struct tree_inner *inner = inner_new();
-        size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
-        struct separator *separator = level[i].separator;
-        for (size_t j = 0; j < take; j++) {
-            inner->children[j] = level[i + j].node;
-            inner->sums[j] = node_sum(level[i + j].node);
-            inner->separators[j] = j == 0 ? NULL : level[i + j].separator;
-        }
-        inner->node.count = (uint16_t)take;
-        node_rehead(&inner->node);
-        level[n++] = (struct built){&inner->node, separator};
-        i += take;
-    }
-    return n;
-}
-
-void tree_build(struct tree *tree, struct index_key **keys, size_t count)
-{
-    *tree = (struct tree){.keys = count};
-    if (count == 0) {
-        return;
-    }
-    struct built *level = mem_alloc((count / BUILD_FILL + 1) * sizeof *level);
-    size_t n = build_leaves(tree, keys, count, level);
-    while (n > 1) {
-        n = build_level(level, n);
-    }
-    tree->root = level[0].node;
-    free(level);
-}
-
-/* ------------------------------------------------------------------------------------------------------------ tests
- * --- */
-
-static struct index_sum verify_node(const struct tree_node *node, struct bytes low, bool has_high, struct bytes high)
-{
-    struct index_sum sum = {0};
-    CHECK(node->count > 0 && node->count <= TREE_FANOUT);
-    for (unsigned i = node->inner; i < node->count; i++) {
-        struct bytes key = node_key(node, i);
-        CHECK(bytes_compare(low, key) <= 0 && (!has_high || bytes_compare(key, high) < 0));
-        CHECK(i == node->inner || bytes_compare(node_key(node, i - 1), key) < 0);
-        CHECK(node->heads[i] == head_of(key, node->prefix_len) && key.len >= node->prefix_len &&
-              memcmp(key.data, node->prefix, node->prefix_len) == 0);
-    }
-    for (unsigned i = 0; i < node->count; i++) {
-        struct index_sum part = node->inner ? as_inner(node)->sums[i] : index_key_sum(as_leaf(node)->keys[i]);
-        if (node->inner) {
-            bool last = i + 1U == node->count;
-            struct index_sum real = verify_node(as_inner(node)->children[i], i == 0 ? low : node_key(node, i),
-                                                last ? has_high : true, last ? high : node_key(node, i + 1));
-            CHECK(real.keys == part.keys && real.bytes == part.bytes);
-        }
-        sum_add(&sum, part);
-    }
-    return sum;
-}
-
-void tree_verify(const struct tree *tree)
-{
-    if (tree->root != NULL) {
-        verify_node(tree->root, (struct bytes){0}, false, (struct bytes){0});
-    }
-    uint64_t keys = 0;
-    const struct tree_leaf *before = NULL;
-    for (const struct tree_leaf *leaf = tree->first; leaf != NULL; before = leaf, leaf = leaf->next) {
-        CHECK(leaf->prev == before);
-        keys += leaf->node.count;
-    }
-    CHECK(keys == tree->keys);
+    leaf_insert(tree_as_leaf(node), key);
 }

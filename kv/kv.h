@@ -29,8 +29,7 @@ struct kv;
 enum kv_progress { KV_DONE = 0, KV_MORE = 1 };
 #define KV_BUDGET 1000
 
-/* ---------------------------------------------------------------------------------------------------- generation ---
- */
+/* --- generation --- */
 
 struct kv_config {
     uint64_t member_id;         /* ours: the one a NOSPACE alarm is raised for */
@@ -75,8 +74,7 @@ struct lease_table *kv_leases(struct kv *kv); /* the lease clock (keepalive, exp
 struct watch_source kv_watch_source(struct kv *kv);
 void kv_set_watch(struct kv *kv, struct watch_hub *hub);
 
-/* -------------------------------------------------------------------------------------- requests before proposing ---
- */
+/* --- requests before proposing --- */
 
 /* What etcd checks before it proposes or reads: 0 or the error with etcd's text (errors.tsv). */
 int kv_check_range(const Etcdserverpb__RangeRequest *request);
@@ -99,8 +97,7 @@ uint64_t kv_request_cost(const Etcdserverpb__InternalRaftRequest *request);
 int kv_admit(const struct kv *kv, const Etcdserverpb__InternalRaftRequest *request, bool *raise_no_space);
 int kv_check_size(const struct kv *kv, size_t encoded_bytes); /* ERR_REQUEST_TOO_LARGE */
 
-/* --------------------------------------------------------------------------------------------------------- apply ---
- */
+/* --- apply --- */
 
 enum kv_entry_type { KV_ENTRY_NORMAL, KV_ENTRY_CONF_CHANGE };
 
@@ -158,8 +155,7 @@ int kv_apply_step(struct kv *kv, struct kv_apply *apply, size_t budget);
 /* The request that raises this member's NOSPACE alarm, for core to propose (header.ID is core's to fill). */
 Etcdserverpb__InternalRaftRequest *kv_no_space_alarm(const struct kv *kv, struct arena *arena);
 
-/* ------------------------------------------------------------------------------------------------ to the store ------
- */
+/* --- to the store --- */
 
 /* Is anything there that a commit would make durable? (A batch that only moves the applied index counts.) */
 bool kv_batch_wanted(const struct kv *kv);
@@ -170,8 +166,7 @@ bool kv_batch_close(struct kv *kv, struct backend_batch *batch);
  * same batch again. Other errors end the member: they are not for here. */
 void kv_batch_done(struct kv *kv, int error);
 
-/* --------------------------------------------------------------------------------------------------------- range ---
- */
+/* --- range --- */
 
 /* A reader's hold on a revision. Private to kv/. */
 struct kv_pin {
@@ -233,8 +228,7 @@ int kv_txn_read_step(struct kv *kv, struct kv_txn_read *read,
                      size_t budget);                              /* first call starts; KV_DONE or KV_MORE */
 void kv_txn_read_cancel(struct kv *kv, struct kv_txn_read *read); /* instead of further steps */
 
-/* ---------------------------------------------------------------------------------------------------- compaction ---
- */
+/* --- compaction --- */
 
 /* Physical compaction: one at a time, first in first out, the last ones merged. What to do next: */
 enum kv_compact_state {
@@ -257,8 +251,7 @@ bool kv_compact_finished(const struct kv *kv, int64_t revision);
  */
 bool kv_repack_wanted(struct kv *kv);
 
-/* ---------------------------------------------------------------------------------------------------------- hash ---
- */
+/* --- hash --- */
 
 enum kv_hash_kind { KV_HASH_ALL, KV_HASH_KV, KV_HASH_COMPACTION };
 
@@ -284,8 +277,7 @@ struct kv_hash_result kv_hash_result(const struct kv_hash *hash);
 void kv_hash_free(struct kv_hash *hash);
 int64_t kv_compact_previous(const struct kv *kv); /* compact revision before the compaction at work */
 
-/* ------------------------------------------------------------------------------------- members, alarms, versions ---
- */
+/* --- members, alarms, versions --- */
 
 struct kv_member {
     uint64_t id;
@@ -325,8 +317,7 @@ bool kv_downgrade(const struct kv *kv, const char **target_version); /* enabled?
 void kv_conf_state(const struct kv *kv, struct arena *arena, uint64_t **voters, size_t *voter_count,
                    uint64_t **learners, size_t *learners_count);
 
-/* ------------------------------------------------------------------------------------------------------- for others
- * --- */
+/* --- for others --- */
 
 /* The row of this key as of a revision (a put), appended to out. ERR_ABSENT, ERR_COMPACTED, ERR_CORRUPT_DATA. */
 int kv_row_at(struct kv *kv, struct bytes key, int64_t revision, struct buffer *out);

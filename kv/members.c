@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ------------------------------------------------------------------------------------------------ the set itself ---
- */
+/* --- the set itself --- */
 
 static void strings_free(char *const *texts, size_t count)
 {
@@ -134,7 +133,7 @@ bool kv_member_removed(const struct kv *kv, uint64_t id)
     return false;
 }
 
-/* --------------------------------------------------------------------------------------------------------- rows --- */
+/* --- rows --- */
 
 static struct bytes row_id(uint64_t id, char out[17])
 {
@@ -192,7 +191,7 @@ int members_load_removed(struct members *members, struct bytes key)
     return error;
 }
 
-/* ------------------------------------------------------------------------------------------------- conf changes --- */
+/* --- conf changes --- */
 
 /* raft.proto, ConfChangeType */
 enum { ADD_NODE, REMOVE_NODE, UPDATE_NODE, ADD_LEARNER };
@@ -363,7 +362,7 @@ void members_set_attributes(struct kv *kv, const Membershippb__ClusterMemberAttr
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------ answers --- */
+/* --- answers --- */
 
 Etcdserverpb__Member **kv_member_list(const struct kv *kv, struct arena *arena, size_t *count)
 {

@@ -49,7 +49,7 @@ static bool take_word(struct reader *r, const char *word)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ strings --- */
+/* --- strings --- */
 
 static int hex_digit(uint8_t c)
 {
@@ -175,7 +175,7 @@ static char *take_string(struct reader *r)
     return (char *)text;
 }
 
-/* ------------------------------------------------------------------------------------------------------- values --- */
+/* --- values --- */
 
 static bool skip_scalar(struct reader *r)
 {
@@ -343,7 +343,7 @@ int members_json_read(struct bytes text, struct arena *arena, struct members_jso
     return peek(&r) == -1 ? 0 : ERR_MALFORMED;
 }
 
-/* ------------------------------------------------------------------------------------------------------ writing --- */
+/* --- writing --- */
 
 /* Length of the UTF-8 sequence at p, 0 when it is none. */
 static size_t utf8_length(const uint8_t *p)

@@ -82,7 +82,7 @@ bool kv_txn_serializable(const Etcdserverpb__TxnRequest *request)
     return true;
 }
 
-/* -------------------------------------------------------------------------------------------------------- quota --- */
+/* --- quota --- */
 
 static uint64_t put_cost(const Etcdserverpb__PutRequest *put)
 {
@@ -163,7 +163,7 @@ int kv_check_size(const struct kv *kv, size_t encoded_bytes)
     return encoded_bytes > limit ? ERR_REQUEST_TOO_LARGE : 0;
 }
 
-/* --------------------------------------------------------------------------------------------------- txn, shape --- */
+/* --- txn, shape --- */
 
 static int check_op(const Etcdserverpb__RequestOp *op, uint32_t max_ops);
 

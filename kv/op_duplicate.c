@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* ------------------------------------------------------------------------------------------------ a set of keys --- */
+/* --- a set of keys --- */
 
 struct key_set {
     struct bytes *slots; /* data NULL = free */
@@ -55,8 +55,7 @@ static void key_set_add(struct key_set *set, struct bytes key)
     *slot = key;
 }
 
-/* -------------------------------------------------------------------------------------------- a set of intervals ---
- */
+/* --- a set of intervals --- */
 
 struct interval {
     struct bytes begin, end; /* point = the key alone is in it, then end is not looked at */
@@ -176,8 +175,7 @@ static void interval_set_take(struct interval_set *to, struct interval_set *from
     from->count = 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------ the check ---
- */
+/* --- the check --- */
 
 /* What one list of operations puts and deletes. */
 struct branch {

@@ -111,7 +111,7 @@ static int load_table(struct opening *o, struct backend_read *read, enum backend
     return error != 0 ? error : o->error;
 }
 
-/* ------------------------------------------------------------------------------------------------------- meta --- */
+/* --- meta --- */
 
 static int meta_get(struct opening *o, struct backend_read *read, const char *name, struct bytes *value)
 {
@@ -189,7 +189,7 @@ static int load_small_tables(struct opening *o, struct backend_read *read)
     return error != 0 ? error : load_table(o, read, BACKEND_CLUSTER, load_cluster);
 }
 
-/* ---------------------------------------------------------------------------------------------------- assembly --- */
+/* --- assembly --- */
 
 /* etcd writes the revision of an empty auth store at its first start (backend.md "auth"). */
 static int first_start(struct opening *o, struct backend_read *read)
@@ -299,7 +299,7 @@ void kv_close(struct kv *kv)
     free(kv);
 }
 
-/* ------------------------------------------------------------------------------------------------------- facts --- */
+/* --- facts --- */
 
 static uint64_t quota_bytes(const struct kv *kv)
 {

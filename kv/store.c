@@ -1,8 +1,7 @@
 /* Pins, rows and the write transaction: what apply, txns, ranges and compaction stand on. */
 #include "kv/store.h"
 
-/* ---------------------------------------------------------------------------------------------------------- pins ---
- */
+/* --- pins --- */
 
 void store_pin(struct kv *kv, struct kv_pin *pin, int64_t revision)
 {
@@ -26,8 +25,7 @@ int64_t store_oldest_pin(const struct kv *kv)
     return list_empty(&kv->pins) ? INT64_MAX : list_first(&kv->pins, struct kv_pin, node)->revision;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- rows ---
- */
+/* --- rows --- */
 
 static int row_from_backend(struct kv *kv, struct store_rows *rows, struct revision revision, struct bytes *row)
 {
@@ -83,8 +81,7 @@ int kv_row_at(struct kv *kv, struct bytes key_bytes, int64_t revision, struct bu
     return error;
 }
 
-/* ------------------------------------------------------------------------------------------------------- writing ---
- */
+/* --- writing --- */
 
 void store_write_begin(struct kv *kv)
 {

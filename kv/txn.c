@@ -52,8 +52,7 @@ struct txn_run {
     struct txn_delete del;
 };
 
-/* -------------------------------------------------------------------------------------------------------- compare ---
- */
+/* --- compare --- */
 
 static bool holds(Etcdserverpb__Compare__CompareResult result, int order)
 {
@@ -251,8 +250,7 @@ static int pass_compare(struct txn_run *run, size_t *budget)
     return KV_DONE;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- check ---
- */
+/* --- check --- */
 
 static int check_range(const struct txn_run *run, const Etcdserverpb__RangeRequest *request)
 {
@@ -292,8 +290,7 @@ static int pass_check(struct txn_run *run, size_t *budget, int *error)
     return KV_DONE;
 }
 
-/* -------------------------------------------------------------------------------------------------------- execute ---
- */
+/* --- execute --- */
 
 static int run_range(struct txn_run *run, const struct op *op, size_t *budget)
 {
@@ -381,8 +378,7 @@ static int pass_execute(struct txn_run *run, size_t *budget)
     return KV_DONE;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ runs ---
- */
+/* --- runs --- */
 
 struct txn_run *txn_begin(struct kv *kv, const Etcdserverpb__TxnRequest *request, int64_t current, bool read_only,
                           bool wanted, struct arena *arena)
@@ -438,8 +434,7 @@ void txn_end(struct txn_run *run)
     kv_range_end(&run->range);
 }
 
-/* ------------------------------------------------------------------------------------------------ read-only txns ---
- */
+/* --- read-only txns --- */
 
 int kv_txn_read_step(struct kv *kv, struct kv_txn_read *read, size_t budget)
 {

@@ -13,8 +13,7 @@ static Etcdserverpb__ResponseHeader *header_new(struct arena *arena, int64_t rev
     return header;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ put ---
- */
+/* --- put --- */
 
 int txn_check_put(const struct kv *kv, const Etcdserverpb__PutRequest *request)
 {
@@ -66,8 +65,7 @@ int txn_put(struct kv *kv, const Etcdserverpb__PutRequest *request, bool wanted,
     return error;
 }
 
-/* --------------------------------------------------------------------------------------------------------- delete ---
- */
+/* --- delete --- */
 
 void txn_delete_begin(struct txn_delete *del, struct kv *kv, const Etcdserverpb__DeleteRangeRequest *request,
                       bool wanted, Etcdserverpb__DeleteRangeResponse *response)

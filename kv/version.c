@@ -52,7 +52,7 @@ static bool set_text(char out[VERSION_TEXT_MAX], struct bytes text)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ loading --- */
+/* --- loading --- */
 
 /* {"target-version":"3.6.0","enabled":true}: only what kedge and etcd write there is understood. */
 static int load_downgrade(struct versions *versions, struct bytes value)
@@ -85,7 +85,7 @@ int version_load_storage(struct versions *versions, struct bytes value)
     return set_text(versions->storage, value) ? 0 : ERR_CORRUPT_DATA;
 }
 
-/* ---------------------------------------------------------------------------------------------------- the log's --- */
+/* --- the log's --- */
 
 bool version_set_cluster(struct kv *kv, const Membershippb__ClusterVersionSetRequest *request, bool store)
 {
@@ -118,8 +118,7 @@ bool version_set_downgrade(struct kv *kv, const Membershippb__DowngradeInfoSetRe
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ questions ---
- */
+/* --- questions --- */
 
 const char *kv_cluster_version(const struct kv *kv)
 {
