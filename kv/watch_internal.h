@@ -151,7 +151,7 @@ struct watcher {
     struct keymap_node by_id;
     uint8_t id_key[16]; /* stream serial, watch id */
     struct list in_group, in_stream, in_progress;
-    struct watch_group *group;
+    struct watch_group *group; /* NULL: cancelled by compaction, only its id is kept (watch_stream.ended) */
     int64_t id;
     int64_t next_rev;         /* below it nothing is for this watcher */
     int64_t told;             /* the highest revision that a response told it was complete */
@@ -194,6 +194,10 @@ struct watch_stream {
     struct list touched[2]; /* has something new: from the fan-out, from the sweep */
     struct list by_pull;    /* streams that hold events, the one longest without a pull first */
     struct list watchers, progress_watchers, parked;
+    /* Watchers that compaction cancelled (their group is NULL). As in etcd their ids stay taken, and no progress is
+     * told on request, until the client cancels them; Go's client does that by itself. */
+    struct list ended;
+    size_t ended_count;
     struct list progress_wait;
     int64_t progress_wanted; /* a progress request waits for the fan-out to reach this */
     size_t watcher_count, lagging_count;
@@ -303,6 +307,7 @@ void watch_group_add(struct watch_group *g, struct watcher *w);
 /* Takes the watcher out; a group without watchers dies, and is freed when nothing in the queue names it. */
 void watch_group_drop(struct watch_group *g, struct watcher *w);
 void watcher_remove(struct watcher *w);
+void watcher_end(struct watcher *w); /* cancelled by compaction: its id stays known until the client cancels it */
 struct watcher *watcher_find(const struct watch_stream *s, int64_t id);
 /* Frees closed streams; true = more to do. */
 bool watch_close_step(struct watch_hub *h, size_t *budget);

@@ -287,7 +287,7 @@ static void pull_compacted(struct watch_stream *s, const struct watch_item *item
         uint8_t message[WATCH_CONTROL_BYTES];
         put_copy(out, message, watch_encode_control(s->hub, &control, message));
         out->messages++;
-        watcher_remove(w);
+        watcher_end(w);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "kv/watch_internal.h"
 #include <stdlib.h>
 
+#define ENDED_MAX 4096
 #define NO_WATCH_ID (-1) /* of refusals and of progress for the whole stream */
 /* Answers that nobody reads: from here on the transport should stop taking requests. */
 #define CONTROL_LIMIT (256 * 1024)
@@ -91,7 +92,8 @@ static void make_id_key(uint8_t key[16], const struct watch_stream *s, int64_t i
     put_be64(key + 8, (uint64_t)id);
 }
 
-struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
+/* Also one that has ended. */
+static struct watcher *find_any(const struct watch_stream *s, int64_t id)
 {
     uint8_t key[16];
     make_id_key(key, s, id);
@@ -99,16 +101,64 @@ struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
     return node == NULL ? NULL : container_of(node, struct watcher, by_id);
 }
 
-void watcher_remove(struct watcher *w)
+struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
+{
+    struct watcher *w = find_any(s, id);
+    return w == NULL || w->group == NULL ? NULL : w;
+}
+
+/* Takes a live watcher out of everything but the table of ids. */
+static void retire(struct watcher *w)
 {
     struct watch_stream *s = w->group->stream;
-    keymap_remove(&s->hub->by_id, &w->by_id);
     list_remove(&w->in_stream);
     list_remove(&w->in_progress);
     s->watcher_count--;
     s->hub->watchers--;
     watch_group_drop(w->group, w);
+    w->group = NULL;
+}
+
+static void forget(struct watch_stream *s, struct watcher *w)
+{
+    keymap_remove(&s->hub->by_id, &w->by_id);
     free(w);
+}
+
+void watcher_remove(struct watcher *w)
+{
+    struct watch_stream *s = w->group->stream;
+    retire(w);
+    forget(s, w);
+}
+
+static void ended_remove(struct watch_stream *s, struct watcher *w)
+{
+    list_remove(&w->in_stream);
+    s->ended_count--;
+    forget(s, w);
+}
+
+/* More than anybody has; a client that makes them on purpose loses the oldest. */
+static void ended_add(struct watch_stream *s, struct watcher *w)
+{
+    list_push_back(&s->ended, &w->in_stream);
+    if (++s->ended_count > ENDED_MAX) {
+        ended_remove(s, list_first(&s->ended, struct watcher, in_stream));
+    }
+}
+
+void watcher_end(struct watcher *w)
+{
+    struct watch_stream *s = w->group->stream;
+    retire(w);
+    ended_add(s, w);
+}
+
+static void take_id(struct watch_stream *s, struct watcher *w)
+{
+    make_id_key(w->id_key, s, w->id);
+    keymap_insert(&s->hub->by_id, &w->by_id, bytes_of(w->id_key, sizeof w->id_key));
 }
 
 static struct watcher *watcher_new(struct watch_stream *s, const struct watch_request *request, int64_t id)
@@ -121,8 +171,7 @@ static struct watcher *watcher_new(struct watch_stream *s, const struct watch_re
     w->fragment = request->fragment;
     w->progress = w->progress_due = request->progress_notify;
     w->progress_number = s->progress_number;
-    make_id_key(w->id_key, s, id);
-    keymap_insert(&s->hub->by_id, &w->by_id, bytes_of(w->id_key, sizeof w->id_key));
+    take_id(s, w);
     list_push_back(&s->watchers, &w->in_stream);
     list_init(&w->in_progress);
     if (w->progress) {
@@ -188,7 +237,7 @@ static void watcher_place(struct watch_stream *s, struct watcher *w, const struc
 
 static int64_t choose_id(struct watch_stream *s)
 {
-    while (watcher_find(s, s->next_id) != NULL) {
+    while (find_any(s, s->next_id) != NULL) {
         s->next_id++;
     }
     return s->next_id++;
@@ -222,7 +271,7 @@ void watch_create(struct watch_stream *s, const struct watch_request *request)
         watch_refuse(s, "mvcc: watcher range is empty");
         return;
     }
-    if (request->watch_id != 0 && watcher_find(s, request->watch_id) != NULL) {
+    if (request->watch_id != 0 && find_any(s, request->watch_id) != NULL) {
         watch_refuse(s, "mvcc: duplicate watch ID provided on the WatchStream");
         return;
     }
@@ -232,6 +281,10 @@ void watch_create(struct watch_stream *s, const struct watch_request *request)
     int64_t compact_rev = h->config.source.compacted(h->config.source.arg);
     if (start <= now && start < compact_rev) {
         watch_answer(s, (struct watch_control){.watch_id = id, .canceled = true, .compact_rev = compact_rev});
+        struct watcher *ended = mem_zalloc(sizeof *ended);
+        ended->id = id;
+        take_id(s, ended);
+        ended_add(s, ended);
         return;
     }
     struct watcher *w = watcher_new(s, request, id);
@@ -243,11 +296,15 @@ void watch_create(struct watch_stream *s, const struct watch_request *request)
 
 void watch_cancel(struct watch_stream *s, int64_t watch_id)
 {
-    struct watcher *w = watcher_find(s, watch_id);
+    struct watcher *w = find_any(s, watch_id);
     if (w == NULL) {
         return;
     }
-    watcher_remove(w);
+    if (w->group != NULL) {
+        watcher_remove(w);
+    } else {
+        ended_remove(s, w);
+    }
     watch_answer(s, (struct watch_control){.watch_id = watch_id, .header_rev = watch_now(s->hub), .canceled = true});
 }
 
@@ -279,7 +336,7 @@ static bool starts_in_future(const struct watch_stream *s, int64_t rev)
 static void answer_progress(struct watch_stream *s)
 {
     list_remove(&s->progress_wait);
-    if (s->watcher_count > 0 && s->lagging_count == 0 && !starts_in_future(s, s->hub->fanned)) {
+    if (s->watcher_count > 0 && s->ended_count == 0 && s->lagging_count == 0 && !starts_in_future(s, s->hub->fanned)) {
         send_progress(s, NO_WATCH_ID);
     }
 }
@@ -341,7 +398,7 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void *stream_arg, ui
     s->serial = ++h->serials;
     s->idle = true;
     s->tail = &s->head;
-    struct list *lists[] = {&s->touched[0], &s->touched[1], &s->by_pull,       &s->watchers,
+    struct list *lists[] = {&s->touched[0], &s->touched[1], &s->by_pull,       &s->watchers,         &s->ended,
                             &s->parked,     &s->all,        &s->progress_wait, &s->progress_watchers};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
@@ -374,6 +431,8 @@ bool watch_close_step(struct watch_hub *h, size_t *budget)
         --*budget;
         if (!list_empty(&s->watchers)) {
             watcher_remove(list_first(&s->watchers, struct watcher, in_stream));
+        } else if (!list_empty(&s->ended)) {
+            ended_remove(s, list_first(&s->ended, struct watcher, in_stream));
         } else if (s->head != NULL) {
             watch_item_pop(s);
         } else {
