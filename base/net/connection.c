@@ -1,5 +1,5 @@
-/* Sockets by uv_poll and plain read/write rather than by uv_tcp: no request object and no buffer per write, and the
- * order of system calls is ours (docs/performance.md has the measurement). */
+/* Plain read and write rather than libuv's streams: no request object and no buffer for each write, and the order of
+ * system calls is ours: one read and one write for a call and its answer. */
 #include "base/net/connection.h"
 #include "base/check.h"
 #include <errno.h>
@@ -16,7 +16,7 @@ static ssize_t plain_read(struct connection *connection, uint8_t *out, size_t ca
 {
     ssize_t n;
     do {
-        n = read(connection->fd, out, cap);
+        n = read(connection->fd.fd, out, cap);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -25,7 +25,7 @@ static ssize_t plain_write(struct connection *connection, const uint8_t *data, s
 {
     ssize_t n;
     do {
-        n = send(connection->fd, data, len, MSG_NOSIGNAL);
+        n = send(connection->fd.fd, data, len, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -41,25 +41,16 @@ const struct connection_transport connection_plain = {
     .close = plain_close,
 };
 
-static void on_event(uv_poll_t *poll, int status, int events);
-
 static void watch(struct connection *c)
 {
-    int wanted = (c->reading ? UV_READABLE : 0) | (connection_blocked(c) ? UV_WRITABLE : 0);
-    if (wanted == c->polled || c->closing) {
-        return;
-    }
-    c->polled = wanted;
-    if (wanted == 0) {
-        uv_poll_stop(&c->poll);
-    } else {
-        uv_poll_start(&c->poll, wanted, on_event);
+    if (!c->closing) {
+        loop_fd_watch(c->loop, &c->fd, (c->reading ? LOOP_READABLE : 0) | (connection_blocked(c) ? LOOP_WRITABLE : 0));
     }
 }
 
-static void on_freed(uv_handle_t *handle)
+static void free_connection(struct loop_later *later)
 {
-    struct connection *c = handle->data;
+    struct connection *c = container_of(later, struct connection, freeing);
     if (c->on_free != NULL) {
         c->on_free(c);
     }
@@ -73,15 +64,14 @@ void connection_close(struct connection *c)
         return;
     }
     c->closing = true;
-    loop_reader_cancel(&c->reader);
     loop_flush_cancel(&c->flush);
     loop_timer_stop(c->loop, &c->linger);
     if (c->protocol != NULL && c->protocol->on_close != NULL) {
         c->protocol->on_close(c);
     }
     c->transport->close(c);
-    uv_close((uv_handle_t *)&c->poll, on_freed);
-    close(c->fd);
+    loop_fd_close(c->loop, &c->fd);
+    loop_later(c->loop, &c->freeing, free_connection);
 }
 
 static void linger_over(struct loop_timer *timer)
@@ -104,7 +94,7 @@ static void begin_linger(struct connection *c)
     }
     c->protocol = &silence;
     c->state = NULL;
-    shutdown(c->fd, SHUT_WR);
+    shutdown(c->fd.fd, SHUT_WR);
     loop_timer_set(c->loop, &c->linger, loop_now_ms(c->loop) + LINGER_MS);
     c->reading = true;
     watch(c);
@@ -196,12 +186,8 @@ static void end_of_input(struct connection *c)
     c->protocol->on_end(c);
 }
 
-static void read_in(struct loop_reader *reader)
+static void read_in(struct connection *c)
 {
-    struct connection *c = container_of(reader, struct connection, reader);
-    if (!c->reading || c->closing) {
-        return; /* paused or closed while it waited for its turn */
-    }
     ssize_t n = c->transport->read(c, c->loop->read_buffer, LOOP_READ_BYTES);
     if (n == -EAGAIN) {
         return;
@@ -218,19 +204,14 @@ static void read_in(struct loop_reader *reader)
     }
 }
 
-static void on_event(uv_poll_t *poll, int status, int events)
+static void on_event(struct loop_fd *fd, int events)
 {
-    struct connection *c = poll->data;
-    loop_touch(c->loop);
-    if (status < 0) {
-        connection_close(c);
-        return;
-    }
-    if ((events & UV_WRITABLE) != 0 && connection_blocked(c)) {
+    struct connection *c = container_of(fd, struct connection, fd);
+    if ((events & LOOP_WRITABLE) != 0) {
         write_pending(c);
     }
-    if ((events & UV_READABLE) != 0 && c->reading && !c->closing) {
-        loop_reader_ready(c->loop, &c->reader);
+    if ((events & LOOP_READABLE) != 0 && c->reading && !c->closing) {
+        read_in(c);
     }
 }
 
@@ -241,13 +222,10 @@ struct connection *connection_new(struct loop *loop, int fd, const struct connec
     c->transport = &connection_plain;
     c->protocol = protocol;
     c->state = state;
-    c->fd = fd;
+    c->fd = (struct loop_fd){.fd = fd, .on_event = on_event};
     c->linger.fire = linger_over;
     list_init(&c->node);
-    loop_reader_init(&c->reader, read_in);
     loop_flush_init(&c->flush, run_flush);
-    CHECK(uv_poll_init(&loop->uv, &c->poll, fd) == 0, "socket %d cannot be polled", fd);
-    c->poll.data = c;
     c->reading = true;
     watch(c);
     return c;

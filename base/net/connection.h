@@ -48,9 +48,8 @@ struct connection {
     const struct connection_protocol *protocol;
     void *state;           /* the protocol's */
     void *transport_state; /* the transport's */
-    int fd;
-    uv_poll_t poll;
-    struct loop_reader reader;
+    struct loop_fd fd;
+    struct loop_later freeing;
     struct loop_flush flush;
     struct buffer pending; /* given by produce, not taken by the socket yet */
     size_t pending_sent;   /* of pending */

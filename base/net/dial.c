@@ -7,23 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Outlives the dial until libuv lets go of it. */
-struct dial_poll {
-    uv_poll_t handle;
-    struct dial *dial;
-};
-
-static void poll_closed(uv_handle_t *handle)
-{
-    free(container_of((uv_poll_t *)handle, struct dial_poll, handle));
-}
-
 static void stop(struct dial *d)
 {
     loop_timer_stop(d->loop, &d->timer);
-    if (d->poll != NULL) {
-        uv_close((uv_handle_t *)&d->poll->handle, poll_closed);
-        d->poll = NULL;
+    if (d->fd.fd >= 0) {
+        loop_fd_close(d->loop, &d->fd);
     }
 }
 
@@ -32,10 +20,6 @@ static void fail(struct dial *d, const char *how)
     char failure[512];
     snprintf(failure, sizeof failure, "dial %s: %s", d->where, how);
     stop(d);
-    if (d->fd >= 0) {
-        close(d->fd);
-        d->fd = -1;
-    }
     d->on_done(d, -1, failure);
 }
 
@@ -46,23 +30,23 @@ static void fail_connect(struct dial *d, int error)
     fail(d, how);
 }
 
-static void on_writable(uv_poll_t *handle, int status, int events)
+static void on_writable(struct loop_fd *polled, int events)
 {
-    struct dial *d = container_of(handle, struct dial_poll, handle)->dial;
+    struct dial *d = container_of(polled, struct dial, fd);
     int error = 0;
     socklen_t size = sizeof error;
-    (void)status, (void)events;
-    loop_touch(d->loop);
-    if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
+    (void)events;
+    if (getsockopt(d->fd.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
         error = errno;
     }
     if (error != 0) {
         fail_connect(d, error);
         return;
     }
-    int fd = d->fd;
+    int fd = d->fd.fd;
+    loop_fd_watch(d->loop, &d->fd, 0);
+    d->fd.fd = -1; /* the owner's now */
     stop(d);
-    d->fd = -1;
     d->on_done(d, fd, NULL);
 }
 
@@ -92,7 +76,7 @@ static void fail_soon(struct dial *d, int error, const char *text)
 void dial_start(struct dial *d, struct loop *loop, const char *host, int port, uint64_t timeout_ms)
 {
     d->loop = loop;
-    d->fd = -1;
+    d->fd = (struct loop_fd){.fd = -1, .on_event = on_writable};
     d->timer.fire = on_timer;
     d->early[0] = 0;
     d->early_error = 0;
@@ -109,32 +93,23 @@ void dial_start(struct dial *d, struct loop *loop, const char *host, int port, u
         address_format(&d->address, address, sizeof address);
         snprintf(d->where, sizeof d->where, "tcp %s", address);
     }
-    d->fd = socket(d->address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    d->fd.fd = socket(d->address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
-    if (d->fd >= 0 && port >= 0) {
-        setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (d->fd.fd >= 0 && port >= 0) {
+        setsockopt(d->fd.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    if (d->fd < 0 || (connect(d->fd, &d->address.any, d->address.len) != 0 && errno != EINPROGRESS && errno != EINTR)) {
+    if (d->fd.fd < 0 ||
+        (connect(d->fd.fd, &d->address.any, d->address.len) != 0 && errno != EINPROGRESS && errno != EINTR)) {
         fail_soon(d, errno, "");
         return;
     }
-    d->poll = mem_zalloc(sizeof *d->poll);
-    d->poll->dial = d;
-    uv_poll_init(&loop->uv, &d->poll->handle, d->fd);
-    uv_poll_start(&d->poll->handle, UV_WRITABLE, on_writable);
-    loop_touch(loop);
+    loop_fd_watch(loop, &d->fd, LOOP_WRITABLE);
     loop_timer_set(loop, &d->timer, loop_clock_ns() / 1000000 + timeout_ms);
 }
 
 void dial_cancel(struct dial *d)
 {
-    if (d->loop == NULL) {
-        return;
-    }
-    bool under_way = d->poll != NULL || d->timer.node.slot != 0;
-    stop(d);
-    if (under_way && d->fd >= 0) {
-        close(d->fd);
-        d->fd = -1;
+    if (d->loop != NULL) {
+        stop(d);
     }
 }

@@ -5,13 +5,10 @@
 #include "base/net/address.h"
 #include "base/net/loop.h"
 
-struct dial_poll;
-
 struct dial {
     struct loop *loop;
-    struct dial_poll *poll; /* NULL when none is under way */
     struct loop_timer timer;
-    int fd;
+    struct loop_fd fd; /* -1 or what is being connected */
     struct address address;
     char where[160]; /* "tcp 127.0.0.1:2379", "unix /path" */
     /* fd >= 0: connected, the owner's now. Otherwise failure is a text like Go's:

@@ -151,6 +151,11 @@ void http1_set(struct http1_request *request, const char *name, const char *valu
     buffer_printf(&of(request)->answer_head, "%s: %s\r\n", name, value);
 }
 
+void http1_last(struct http1_request *request)
+{
+    of(request)->keep_alive = false;
+}
+
 static void put_head(struct http1 *h, int status, const char *content_type)
 {
     buffer_printf(&h->out, "HTTP/1.%d %d %s\r\n", h->head.minor, status, reason_phrase(status));

@@ -56,6 +56,8 @@ void http1_respond(struct http1_request *request, int status, const char *conten
 void http1_respond_text(struct http1_request *request, int status, const char *content_type, const char *body);
 /* As Go's http.Error: text/plain; charset=utf-8, X-Content-Type-Options: nosniff, the text and a newline. */
 void http1_error(struct http1_request *request, int status, const char *text);
+/* The connection ends with this answer (Connection: close). Before http1_respond / http1_stream_begin. */
+void http1_last(struct http1_request *request);
 void http1_not_found(struct http1_request *request); /* Go's "404 page not found" */
 
 /* An answer in pieces (chunked for HTTP/1.1, until close for 1.0). */

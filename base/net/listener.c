@@ -10,19 +10,14 @@
 #define ACCEPTS_A_TURN 16
 #define RETRY_MS 100 /* after EMFILE: poll would report the waiting connection for ever */
 
-static void on_event(uv_poll_t *poll, int status, int events);
-
 static void watch(struct listener *l)
 {
     if (l->closed) {
         return;
     }
     bool full = l->limit != 0 && l->count >= l->limit;
-    if (l->paused || full || l->retry.node.slot != 0) {
-        uv_poll_stop(&l->poll);
-    } else {
-        uv_poll_start(&l->poll, UV_READABLE, on_event);
-    }
+    bool waits = l->paused || full || l->retry.node.slot != 0;
+    loop_fd_watch(l->loop, &l->fd, waits ? 0 : LOOP_READABLE);
 }
 
 static void on_retry(struct loop_timer *timer)
@@ -32,15 +27,15 @@ static void on_retry(struct loop_timer *timer)
 
 static void gone_if_last(struct listener *l)
 {
-    if (l->unpolled && l->count == 0 && l->on_gone != NULL) {
+    if (l->gone && l->count == 0 && l->on_gone != NULL) {
         l->on_gone(l);
     }
 }
 
-static void poll_closed(uv_handle_t *handle)
+static void closed(struct loop_later *later)
 {
-    struct listener *l = handle->data;
-    l->unpolled = true;
+    struct listener *l = container_of(later, struct listener, closing);
+    l->gone = true;
     gone_if_last(l);
 }
 
@@ -72,17 +67,15 @@ static void adopt(struct listener *l, int fd, const struct address *peer)
     l->on_accept(l, connection);
 }
 
-static void on_event(uv_poll_t *poll, int status, int events)
+static void on_event(struct loop_fd *fd, int events)
 {
-    struct listener *l = poll->data;
-    (void)status;
+    struct listener *l = container_of(fd, struct listener, fd);
     (void)events;
-    loop_touch(l->loop);
     for (int i = 0; i < ACCEPTS_A_TURN && (l->limit == 0 || l->count < l->limit); i++) {
         struct address peer = {.len = sizeof peer.storage};
-        int fd = accept4(l->fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            adopt(l, fd, &peer);
+        int accepted = accept4(l->fd.fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted >= 0) {
+            adopt(l, accepted, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -139,7 +132,7 @@ static int bind_and_listen(struct listener *l, const struct address *address, co
     if (listen(fd, 4096) != 0) {
         return failed(fd, network, where, "listen", reason, reason_size);
     }
-    l->fd = fd;
+    l->fd = (struct loop_fd){.fd = fd, .on_event = on_event};
     return 0;
 }
 
@@ -164,10 +157,8 @@ int listener_open(struct listener *l, struct loop *loop, const char *host, int p
     l->unlink_path = port < 0 ? mem_strdup(host) : NULL;
     list_init(&l->connections);
     address.len = sizeof address.storage;
-    getsockname(l->fd, &address.any, &address.len);
+    getsockname(l->fd.fd, &address.any, &address.len);
     address_format(&address, l->address, sizeof l->address);
-    uv_poll_init(&loop->uv, &l->poll, l->fd);
-    l->poll.data = l;
     watch(l);
     return 0;
 }
@@ -191,8 +182,8 @@ void listener_close(struct listener *l)
     }
     l->closed = true;
     loop_timer_stop(l->loop, &l->retry);
-    uv_close((uv_handle_t *)&l->poll, poll_closed);
-    close(l->fd);
+    loop_fd_close(l->loop, &l->fd);
+    loop_later(l->loop, &l->closing, closed);
     if (l->unlink_path != NULL) {
         unlink(l->unlink_path);
         free(l->unlink_path);

@@ -9,12 +9,12 @@
 
 struct listener {
     struct loop *loop;
-    int fd;
-    uv_poll_t poll;
+    struct loop_fd fd;
+    struct loop_later closing;
     struct loop_timer retry; /* after EMFILE */
     struct list connections; /* of connection.node */
     size_t count, limit;     /* limit 0 = none; above it accepting pauses (etcd: RLIMIT_NOFILE - 150) */
-    bool paused, closed, unpolled;
+    bool paused, closed, gone;
     char address[128]; /* as bound: "127.0.0.1:2379"; the port is filled in when 0 was asked for */
     char *unlink_path; /* Unix socket to remove on close */
     /* A new connection: make the protocol. The connection has no protocol yet: call connection_switch. */

@@ -1,14 +1,12 @@
-/* The loop's turn on libuv's phases.
- *
- * libuv runs timers, idle, prepare, poll, check. The turn's work hangs on check (right after the poll). What was asked
- * for outside of a poll (before the first run, in a closing callback) is done in prepare, right before the poll could
- * sleep on it; there the timer is set too, once, however many timers moved in the turn. */
 #include "base/net/loop.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/error.h"
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 uint64_t loop_clock_ns(void)
 {
@@ -17,7 +15,8 @@ uint64_t loop_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* --- how long turns are --- */
+/* --- how long turns are ---------------------------------------------------------------------------------------------
+ */
 
 #define CPU_CLOCK_EACH_NS 100000
 #define SHORTEST_CLASS_NS 250000
@@ -50,7 +49,8 @@ static void turn_over(struct loop *loop)
     }
 }
 
-/* --- a turn --- */
+/* --- the turn -------------------------------------------------------------------------------------------------------
+ */
 
 static void fire_timers(struct loop *loop)
 {
@@ -73,19 +73,6 @@ static bool run_hooks(struct loop *loop)
     return more;
 }
 
-/* One at least, whatever the poll took: work that came first must not keep the sockets waiting for ever. */
-static void run_readers(struct loop *loop)
-{
-    while (!list_empty(&loop->readers)) {
-        struct loop_reader *reader = list_first(&loop->readers, struct loop_reader, node);
-        list_remove(&reader->node);
-        reader->run(reader);
-        if (loop_late(loop, LOOP_READ_NS)) {
-            return;
-        }
-    }
-}
-
 /* Only what is on the list now: a flush that asks again gets its turn in the next round, after others were read. Those
  * that the turn has no time for are first in the next. */
 static void run_flushes(struct loop *loop)
@@ -104,87 +91,177 @@ static void run_flushes(struct loop *loop)
     list_splice(&loop->flush, &now);
 }
 
-static void idle_nothing(uv_idle_t *idle)
+static void run_later(struct loop *loop)
 {
-    (void)idle;
+    struct list *node;
+    while ((node = list_pop_front(&loop->later)) != NULL) {
+        struct loop_later *later = container_of(node, struct loop_later, node);
+        later->run(later);
+    }
 }
 
 static void turn(struct loop *loop)
 {
-    loop_touch(loop);
-    loop->again = false;
     fire_timers(loop);
-    run_readers(loop);
-    bool more = run_hooks(loop);
-    run_flushes(loop);
-    if (more || loop->again || !list_empty(&loop->flush) || !list_empty(&loop->readers)) {
-        uv_idle_start(&loop->idle, idle_nothing);
-    } else {
-        uv_idle_stop(&loop->idle);
+    loop->again |= run_hooks(loop);
+    if (!list_empty(&loop->flush)) {
+        run_flushes(loop);
     }
+    run_later(loop);
+    turn_over(loop);
 }
 
-static void on_check(uv_check_t *check)
+/* --- the poll -------------------------------------------------------------------------------------------------------
+ */
+
+/* How long libuv could sleep: 0 = it has something to do now. With nothing alive it says 0 and means for ever. */
+static int uv_wait_ms(const struct loop *loop)
 {
-    turn(check->data);
+    return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void run_uv(struct loop *loop)
 {
-    struct loop *loop = timer->data;
-    loop->armed_ms = UINT64_MAX;
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    loop->uv_settled = true;
 }
 
-static void arm_timer(struct loop *loop)
+static void on_uv(struct loop_fd *fd, int events)
 {
+    (void)events;
+    run_uv(container_of(fd, struct loop, uv_fd));
+}
+
+static void on_wake(struct loop_fd *fd, int events)
+{
+    uint64_t count;
+    (void)events;
+    ssize_t n = read(fd->fd, &count, sizeof count);
+    (void)n; /* nothing there: somebody read it already */
+}
+
+/* How long the poll may sleep. */
+static int sleep_ms(struct loop *loop, int64_t timeout_ms)
+{
+    if (loop->again || !list_empty(&loop->flush) || !list_empty(&loop->later)) {
+        return 0;
+    }
+    int64_t uv_ms = uv_wait_ms(loop);
+    if (uv_ms >= 0 && (timeout_ms < 0 || uv_ms < timeout_ms)) {
+        timeout_ms = uv_ms;
+    }
     struct heap_node *first = heap_min(&loop->timers);
-    if (first == NULL || first->key >= loop->armed_ms) {
-        return; /* an early wake-up costs less than moving the timer each time a deadline goes away */
+    if (first != NULL) {
+        uint64_t now_ms = loop_clock_ns() / 1000000;
+        uint64_t wait = first->key > now_ms ? first->key - now_ms : 0;
+        if (timeout_ms < 0 || wait < (uint64_t)timeout_ms) {
+            timeout_ms = (int64_t)wait;
+        }
     }
-    uint64_t now_ms = loop_clock_ns() / 1000000;
-    loop->armed_ms = first->key;
-    uv_update_time(&loop->uv);
-    uv_timer_start(&loop->timer, on_timer, first->key > now_ms ? first->key - now_ms : 0, 0);
+    return timeout_ms > 3600000 ? 3600000 : (int)timeout_ms;
 }
 
-static void on_prepare(uv_prepare_t *prepare)
+static void serve_one(const struct epoll_event *event)
 {
-    struct loop *loop = prepare->data;
-    if (!list_empty(&loop->flush) && !uv_is_active((uv_handle_t *)&loop->idle)) {
-        turn(loop);
+    struct loop_fd *fd = event->data.ptr;
+    if (fd == NULL) {
+        return; /* closed by an earlier one of this poll */
     }
-    arm_timer(loop);
-    if (!loop->stale) {
-        turn_over(loop);
+    bool broken = (event->events & (EPOLLERR | EPOLLHUP)) != 0;
+    int events = ((event->events & EPOLLIN) != 0 || broken ? LOOP_READABLE : 0) |
+                 ((event->events & EPOLLOUT) != 0 || broken ? LOOP_WRITABLE : 0);
+    if ((events & fd->watched) != 0) {
+        fd->on_event(fd, events & fd->watched);
     }
-    loop->stale = true;
 }
 
-static void on_wake(uv_async_t *async)
+static bool all_served(const struct loop *loop)
 {
-    loop_touch(async->data);
+    return loop->batch_at == loop->batch_count;
 }
+
+static void poll_all(struct loop *loop, int64_t timeout_ms)
+{
+    int n = epoll_wait(loop->epoll, loop->batch, LOOP_BATCH, sleep_ms(loop, timeout_ms));
+    CHECK(n >= 0 || errno == EINTR, "epoll_wait: %d", errno);
+    loop->batch_at = 0;
+    loop->batch_count = n < 0 ? 0 : n;
+}
+
+/* What one poll found is served to its end, over several turns if it takes that long, before the next poll: so nobody
+ * waits more than one round. */
+void loop_step(struct loop *loop, int64_t timeout_ms)
+{
+    if (!loop->uv_settled || uv_wait_ms(loop) == 0) {
+        run_uv(loop);
+    }
+    if (all_served(loop)) {
+        poll_all(loop, timeout_ms);
+    }
+    loop->now_ns = loop_clock_ns();
+    loop->again = false;
+    atomic_store(&loop->woken, false); /* before the hooks look: a wake-up from here on is for the next turn */
+    while (!all_served(loop)) {
+        serve_one(&loop->batch[loop->batch_at++]);
+        if (loop_late(loop, LOOP_READ_NS)) {
+            break;
+        }
+    }
+    turn(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    loop_uv_changed(loop); /* by whoever prepared the run */
+    while (!loop->stopping) {
+        loop_step(loop, -1);
+    }
+    loop->stopping = false;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopping = true;
+    loop_wake(loop);
+}
+
+void loop_again(struct loop *loop)
+{
+    loop->again = true;
+}
+
+void loop_uv_changed(struct loop *loop)
+{
+    loop->uv_settled = false;
+}
+
+void loop_wake(struct loop *loop)
+{
+    uint64_t one = 1;
+    if (!atomic_exchange(&loop->woken, true)) {
+        ssize_t n = write(loop->wake_fd.fd, &one, sizeof one);
+        (void)n; /* full = it is awake anyway */
+    }
+}
+
+/* --- begin and end --------------------------------------------------------------------------------------------------
+ */
 
 int loop_init(struct loop *loop)
 {
     memset(loop, 0, sizeof *loop);
-    if (uv_loop_init(&loop->uv) != 0) {
+    int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (wake < 0 || loop->epoll < 0 || uv_loop_init(&loop->uv) != 0) {
         return ERR_IO;
     }
-    uv_prepare_init(&loop->uv, &loop->prepare);
-    uv_check_init(&loop->uv, &loop->check);
-    uv_idle_init(&loop->uv, &loop->idle);
-    uv_timer_init(&loop->uv, &loop->timer);
-    if (uv_async_init(&loop->uv, &loop->async, on_wake) != 0) {
-        return ERR_IO;
-    }
-    loop->prepare.data = loop->check.data = loop->timer.data = loop->async.data = loop;
-    uv_prepare_start(&loop->prepare, on_prepare);
-    uv_check_start(&loop->check, on_check);
     list_init(&loop->hooks);
-    list_init(&loop->readers);
     list_init(&loop->flush);
-    loop->armed_ms = UINT64_MAX;
+    list_init(&loop->later);
+    loop->wake_fd = (struct loop_fd){.fd = wake, .on_event = on_wake};
+    loop->uv_fd = (struct loop_fd){.fd = uv_backend_fd(&loop->uv), .on_event = on_uv};
+    loop_fd_watch(loop, &loop->wake_fd, LOOP_READABLE);
+    loop_fd_watch(loop, &loop->uv_fd, LOOP_READABLE);
     loop->now_ns = loop_clock_ns();
     loop->read_buffer = mem_alloc(LOOP_READ_BYTES);
     loop->write_buffer = mem_alloc(LOOP_WRITE_BYTES);
@@ -193,47 +270,44 @@ int loop_init(struct loop *loop)
 
 void loop_close(struct loop *loop)
 {
+    run_later(loop);
     CHECK(list_empty(&loop->hooks), "a hook outlives its loop");
     CHECK(heap_min(&loop->timers) == NULL, "a timer outlives its loop");
-    uv_close((uv_handle_t *)&loop->prepare, NULL);
-    uv_close((uv_handle_t *)&loop->check, NULL);
-    uv_close((uv_handle_t *)&loop->idle, NULL);
-    uv_close((uv_handle_t *)&loop->timer, NULL);
-    uv_close((uv_handle_t *)&loop->async, NULL);
+    loop_fd_watch(loop, &loop->uv_fd, 0);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&loop->uv) == 0, "a handle outlives its loop");
+    loop_fd_close(loop, &loop->wake_fd);
+    close(loop->epoll);
     heap_free(&loop->timers);
     free(loop->read_buffer);
     free(loop->write_buffer);
 }
 
-void loop_run(struct loop *loop)
+/* --- what can be hung on it -----------------------------------------------------------------------------------------
+ */
+
+void loop_fd_watch(struct loop *loop, struct loop_fd *fd, int events)
 {
-    loop->stopping = false;
-    while (!loop->stopping) {
-        uv_run(&loop->uv, UV_RUN_ONCE);
+    if (events == fd->watched) {
+        return;
     }
+    struct epoll_event event = {.data.ptr = fd};
+    event.events = ((events & LOOP_READABLE) != 0 ? EPOLLIN : 0u) | ((events & LOOP_WRITABLE) != 0 ? EPOLLOUT : 0u);
+    int how = events == 0 ? EPOLL_CTL_DEL : fd->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    CHECK(epoll_ctl(loop->epoll, how, fd->fd, &event) == 0, "descriptor %d cannot be polled: %d", fd->fd, errno);
+    fd->watched = events;
 }
 
-void loop_stop(struct loop *loop)
+void loop_fd_close(struct loop *loop, struct loop_fd *fd)
 {
-    loop->stopping = true;
-    uv_async_send(&loop->async);
-}
-
-static void step_over(struct loop_timer *timer)
-{
-    (void)timer;
-}
-
-void loop_step(struct loop *loop, int64_t timeout_ms)
-{
-    struct loop_timer limit = {.fire = step_over};
-    if (timeout_ms > 0) {
-        loop_timer_set(loop, &limit, loop_clock_ns() / 1000000 + (uint64_t)timeout_ms);
+    loop_fd_watch(loop, fd, 0);
+    close(fd->fd);
+    fd->fd = -1;
+    for (int i = loop->batch_at; i < loop->batch_count; i++) {
+        if (loop->batch[i].data.ptr == fd) {
+            loop->batch[i].data.ptr = NULL;
+        }
     }
-    uv_run(&loop->uv, timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    loop_timer_stop(loop, &limit);
 }
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_ms)
@@ -257,37 +331,6 @@ void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
     list_remove(&hook->node);
 }
 
-void loop_again(struct loop *loop)
-{
-    loop->again = true;
-    uv_idle_start(&loop->idle, idle_nothing);
-}
-
-void loop_wake(struct loop *loop)
-{
-    uv_async_send(&loop->async);
-}
-
-void loop_reader_init(struct loop_reader *reader, void (*run)(struct loop_reader *))
-{
-    list_init(&reader->node);
-    reader->run = run;
-}
-
-void loop_reader_ready(struct loop *loop, struct loop_reader *reader)
-{
-    if (list_empty(&loop->readers) && !loop_late(loop, LOOP_READ_NS)) {
-        reader->run(reader);
-    } else if (list_empty(&reader->node)) {
-        list_push_back(&loop->readers, &reader->node);
-    }
-}
-
-void loop_reader_cancel(struct loop_reader *reader)
-{
-    list_remove(&reader->node);
-}
-
 void loop_flush_init(struct loop_flush *flush, void (*run)(struct loop_flush *))
 {
     list_init(&flush->node);
@@ -304,4 +347,10 @@ void loop_flush_ask(struct loop *loop, struct loop_flush *flush)
 void loop_flush_cancel(struct loop_flush *flush)
 {
     list_remove(&flush->node);
+}
+
+void loop_later(struct loop *loop, struct loop_later *later, void (*run)(struct loop_later *))
+{
+    later->run = run;
+    list_push_back(&loop->later, &later->node);
 }

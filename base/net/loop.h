@@ -1,8 +1,12 @@
-/* The event loop of a thread: libuv, with a turn on top of it.
+/* The event loop of a thread.
  *
- * A turn = what one poll found (sockets, completions posted by other threads), then the hooks (the core's turn), then
- * the flush: each connection that has something to say writes once. So whatever many requests of a turn caused goes out
- * in few system calls.
+ * A turn = what one poll found (sockets, wake-ups by other threads), timers that are due, then the hooks (the core's
+ * turn), then the flush: each connection that has something to say writes once. So whatever many requests of a turn
+ * caused goes out in few system calls. Reading and flushing stop by the clock, the rest comes in the next turn.
+ *
+ * Sockets are polled by an epoll set of the loop's own; libuv's loop stands in that set and runs when something of its
+ * is ready (signals, the thread pool, whatever handles an owner starts on loop->uv). libuv could poll the sockets too,
+ * but takes a thousand of them through their callbacks before it lets go, and that is more than a turn may last.
  *
  * Thread: a loop and everything on it belongs to the thread that runs it; only loop_wake may be called from others. */
 #ifndef BASE_NET_LOOP_H
@@ -10,10 +14,15 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <uv.h>
+
+/* Sockets that one poll asks for. */
+#define LOOP_BATCH 256
 
 /* Room for one read of a socket, and for what one connection writes at once. Shared by all connections of the loop.
  * A read is as long as one call of the parser goes on: 16 KiB of the smallest requests is well below a millisecond. */
@@ -35,21 +44,29 @@ struct loop_turns {
     uint64_t longer[LOOP_TURN_CLASSES]; /* longer[i]: those above 0.25 ms << i */
 };
 
+enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2 };
+
+/* Embedded in its owner. Zeroed, then fd and on_event set. Level-triggered. */
+struct loop_fd {
+    int fd;
+    int watched;                                      /* what is asked for now; 0 = it is not in the set */
+    void (*on_event)(struct loop_fd *fd, int events); /* an error or hang-up is told as all that is watched */
+};
+
 struct loop {
     uv_loop_t uv;
-    uv_prepare_t prepare;
-    uv_check_t check;
-    uv_idle_t idle; /* active while a hook has more work: the poll then doesn't sleep */
-    uv_timer_t timer;
-    uv_async_t async;
+    struct loop_fd uv_fd, wake_fd;
+    bool uv_settled; /* libuv has registered what was started on it */
+    int epoll;
+    atomic_bool woken;
+    struct epoll_event batch[LOOP_BATCH]; /* of the poll that is being served */
+    int batch_at, batch_count;
     struct heap timers;
     struct list hooks;
-    struct list readers; /* of loop_reader.node: sockets with input that had to wait */
-    struct list flush;   /* of loop_flush.node */
-    uint64_t now_ns;     /* monotonic; the same for all of a turn */
-    uint64_t armed_ms;   /* what `timer` is set to; UINT64_MAX = not set */
-    bool stale;          /* now_ns is from before the poll */
-    bool again;          /* loop_again was called in this turn */
+    struct list flush; /* of loop_flush.node */
+    struct list later; /* of loop_later.node */
+    uint64_t now_ns;   /* monotonic; the same for all of a turn */
+    bool again;        /* the next poll doesn't sleep */
     bool stopping;
     uint8_t *read_buffer, *write_buffer;
     struct loop_turns turns; /* may be zeroed at any time, to count anew */
@@ -75,16 +92,17 @@ static inline bool loop_late(const struct loop *loop, uint64_t limit_ns)
     return loop_clock_ns() - loop->now_ns > limit_ns;
 }
 
-/* For whoever gets a callback straight from libuv: makes loop_now_ms this turn's time before it is used. */
-static inline void loop_touch(struct loop *loop)
-{
-    if (loop->stale) {
-        loop->stale = false;
-        loop->now_ns = loop_clock_ns();
-    }
-}
+/* Whoever starts a libuv handle on loop->uv while the loop runs says so, or it may be polled late. */
+void loop_uv_changed(struct loop *loop);
+
+/* --- descriptors (struct loop_fd) --- */
+
+void loop_fd_watch(struct loop *loop, struct loop_fd *fd, int events); /* 0 = nothing any more */
+/* Takes it out and closes the descriptor. No event comes after it, also none that this poll had found already. */
+void loop_fd_close(struct loop *loop, struct loop_fd *fd);
 
 /* --- timers: embedded, allocation-free, cheap to set and to stop (most of them never fire) --- */
+
 struct loop_timer {
     struct heap_node node; /* key: monotonic ms */
     void (*fire)(struct loop_timer *timer);
@@ -93,6 +111,7 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_ms)
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);                /* no effect if not set */
 
 /* --- hooks: run once a turn, in the order they were added --- */
+
 struct loop_hook {
     struct list node;
     /* Returns true if it has more work to do at once: then the next poll doesn't sleep. */
@@ -107,16 +126,8 @@ void loop_again(struct loop *loop);
 /* Makes the loop take a turn soon. From any thread. */
 void loop_wake(struct loop *loop);
 
-/* --- reading: at once while the turn is young, else in the order in which it was asked for --- */
-struct loop_reader {
-    struct list node;
-    void (*run)(struct loop_reader *reader); /* reads once */
-};
-void loop_reader_init(struct loop_reader *reader, void (*run)(struct loop_reader *));
-void loop_reader_ready(struct loop *loop, struct loop_reader *reader); /* the poll says that there is input */
-void loop_reader_cancel(struct loop_reader *reader);
-
 /* --- flush: asked for during a turn, done at its end --- */
+
 struct loop_flush {
     struct list node;
     void (*run)(struct loop_flush *flush);
@@ -124,5 +135,13 @@ struct loop_flush {
 void loop_flush_init(struct loop_flush *flush, void (*run)(struct loop_flush *));
 void loop_flush_ask(struct loop *loop, struct loop_flush *flush); /* once a turn, however often it is asked for */
 void loop_flush_cancel(struct loop_flush *flush);
+
+/* --- later: once, when nothing of the turn is on the stack any more (freeing what callbacks up there touch) --- */
+
+struct loop_later {
+    struct list node;
+    void (*run)(struct loop_later *later);
+};
+void loop_later(struct loop *loop, struct loop_later *later, void (*run)(struct loop_later *));
 
 #endif

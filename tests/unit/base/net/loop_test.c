@@ -4,6 +4,7 @@
 #include "base/net/loop.h"
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,31 @@ static void test_other_threads_wake_the_loop(void **state)
     pthread_join(thread, NULL);
 }
 
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct fixture *f = handle->data;
+    buffer_printf(&f->told, "%d", signum == SIGUSR2);
+    uv_close((uv_handle_t *)handle, NULL);
+}
+
+static void test_libuvs_handles_run_on_the_loop(void **state)
+{
+    struct fixture *f = *state;
+    uv_signal_t handle = {.data = f};
+    loop_step(&f->loop, 0);
+    uv_signal_init(&f->loop.uv, &handle);
+    uv_signal_start(&handle, on_signal, SIGUSR2);
+    uv_unref((uv_handle_t *)&handle);
+    loop_uv_changed(&f->loop);
+    loop_step(&f->loop, 0);
+    raise(SIGUSR2);
+    for (int i = 0; i < 100 && f->told.len == 0; i++) {
+        loop_step(&f->loop, 10);
+    }
+    assert_int_equal(f->told.len, 1);
+    assert_int_equal(f->told.data[0], '1');
+}
+
 /* --- listening and dialing ------------------------------------------------------------------------------------------
  */
 
@@ -210,6 +236,7 @@ int main(void)
         TEST(test_hook_with_more_work_keeps_the_loop_from_sleeping),
         TEST(test_flush_runs_once_a_turn_and_soon),
         TEST(test_other_threads_wake_the_loop),
+        TEST(test_libuvs_handles_run_on_the_loop),
         TEST(test_unix_socket_is_listened_on_and_removed),
         TEST(test_address_in_use_is_told_as_go_does),
     };
