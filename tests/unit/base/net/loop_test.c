@@ -134,7 +134,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 static void test_libuvs_handles_run_on_the_loop(void **state)
 {
     struct fixture *f = *state;
-    uv_signal_t handle = {.data = f};
+    static uv_signal_t handle;
+    handle.data = f;
     loop_step(&f->loop, 0);
     uv_signal_init(&f->loop.uv, &handle);
     uv_signal_start(&handle, on_signal, SIGUSR2);
