@@ -103,6 +103,7 @@ static const char *reason_phrase(int status)
         {200, "OK"},
         {204, "No Content"},
         {301, "Moved Permanently"},
+        {307, "Temporary Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},

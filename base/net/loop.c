@@ -114,12 +114,6 @@ static void turn(struct loop *loop)
 /* --- the poll -------------------------------------------------------------------------------------------------------
  */
 
-/* How long libuv could sleep: 0 = it has something to do now. With nothing alive it says 0 and means for ever. */
-static int uv_wait_ms(const struct loop *loop)
-{
-    return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
-}
-
 static void run_uv(struct loop *loop)
 {
     uv_run(&loop->uv, UV_RUN_NOWAIT);
@@ -146,7 +140,7 @@ static int sleep_ms(struct loop *loop, int64_t timeout_ms)
     if (loop->again || !list_empty(&loop->flush) || !list_empty(&loop->later)) {
         return 0;
     }
-    int64_t uv_ms = uv_wait_ms(loop);
+    int64_t uv_ms = uv_backend_timeout(&loop->uv);
     if (uv_ms >= 0 && (timeout_ms < 0 || uv_ms < timeout_ms)) {
         timeout_ms = uv_ms;
     }
@@ -192,7 +186,7 @@ static void poll_all(struct loop *loop, int64_t timeout_ms)
  * waits more than one round. */
 void loop_step(struct loop *loop, int64_t timeout_ms)
 {
-    if (!loop->uv_settled || uv_wait_ms(loop) == 0) {
+    if (!loop->uv_settled || uv_backend_timeout(&loop->uv) == 0) {
         run_uv(loop);
     }
     if (all_served(loop)) {
@@ -252,7 +246,8 @@ int loop_init(struct loop *loop)
     memset(loop, 0, sizeof *loop);
     int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (wake < 0 || loop->epoll < 0 || uv_loop_init(&loop->uv) != 0) {
+    if (wake < 0 || loop->epoll < 0 || uv_loop_init(&loop->uv) != 0 ||
+        uv_async_init(&loop->uv, &loop->uv_alive, NULL) != 0) {
         return ERR_IO;
     }
     list_init(&loop->hooks);
@@ -274,6 +269,7 @@ void loop_close(struct loop *loop)
     CHECK(list_empty(&loop->hooks), "a hook outlives its loop");
     CHECK(heap_min(&loop->timers) == NULL, "a timer outlives its loop");
     loop_fd_watch(loop, &loop->uv_fd, 0);
+    uv_close((uv_handle_t *)&loop->uv_alive, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&loop->uv) == 0, "a handle outlives its loop");
     loop_fd_close(loop, &loop->wake_fd);

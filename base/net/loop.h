@@ -56,7 +56,8 @@ struct loop_fd {
 struct loop {
     uv_loop_t uv;
     struct loop_fd uv_fd, wake_fd;
-    bool uv_settled; /* libuv has registered what was started on it */
+    uv_async_t uv_alive; /* never sent: without an active handle uv_run would do nothing */
+    bool uv_settled;     /* libuv has registered what was started on it */
     int epoll;
     atomic_bool woken;
     struct epoll_event batch[LOOP_BATCH]; /* of the poll that is being served */
