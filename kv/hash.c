@@ -113,7 +113,9 @@ static void notes_forget(struct kv_hash *hash)
 
 static void note_row(struct kv_hash *hash, struct bytes key, struct revision revision, bool tombstone)
 {
-    struct note fresh = {.main = revision.main, .sub = (uint32_t)revision.sub, .live = !tombstone};
+    /* A compaction of etcd's keeps the tombstones of its own revision, HashKV asks only for what lives. */
+    bool kept = !tombstone || (hash->kind == KV_HASH_COMPACTION && revision.main == hash->revision);
+    struct note fresh = {.main = revision.main, .sub = (uint32_t)revision.sub, .live = kept};
     hash_key(key, fresh.hash);
     if (hash->notes == NULL || hash->count * 4 > hash->mask * 3) {
         notes_resize(hash, hash->notes == NULL ? 4095 : hash->mask * 2 + 1);
