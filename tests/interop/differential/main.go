@@ -42,7 +42,7 @@ func run() int {
 	flag.Uint64Var(&o.seed, "seed", 1, "the first seed")
 	flag.StringVar(&o.only, "only", "", "comma-separated kinds of operations; empty: all")
 	flag.StringVar(&o.skip, "skip", "", "comma-separated kinds of operations to leave out")
-	flag.StringVar(&o.replay, "replay", "", "run this saved history instead")
+	flag.StringVar(&o.replay, "replay", "", "run (and shrink further) this saved history instead")
 	flag.StringVar(&o.folder, "dir", "", "parent of the data folders; empty: the system's temporary folder")
 	flag.StringVar(&o.out, "out", "build/interop/differences", "where histories that differ are saved")
 	flag.IntVar(&o.steps, "steps", 30, "how many of the last steps of a history are printed")
@@ -113,13 +113,13 @@ func run() int {
 		signature := found.signature()
 		seen[signature]++
 		path := filepath.Join(o.out, fmt.Sprintf("seed-%d.json", seed))
+		if o.replay != "" {
+			path = filepath.Join(o.out, "again-"+filepath.Base(o.replay))
+		}
 		switch {
 		case seen[signature] > 1:
 			fmt.Printf("seed %d: operation %d differs as before: %s\n", seed, found.index+1, signature)
-		case o.shrink <= 0 || o.replay != "":
-			if o.replay != "" {
-				path = ""
-			}
+		case o.shrink <= 0:
 			report(os.Stdout, o.steps, title, found, operations[:found.index+1], steps, path)
 		default:
 			best, last, shorter, attempts := lab.shrink(operations, found, o.shrink)
