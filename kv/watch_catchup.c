@@ -87,12 +87,31 @@ static void make_live(struct watch_group *g)
     watch_group_count(g, false, g->count);
     list_remove(&g->lag);
     g->sweep = 0;
+    g->open = NULL; /* what comes next stands behind progress responses that may come now */
     g->state = WATCH_LIVE;
     to_index(g, &h->live);
     merge(g);
 }
 
 /* --- the sweep ---------------------------------------------------------------------------------------------------- */
+
+/* A group may lag below where some of its watchers begin: those are not concerned. false = none was. */
+static bool keep_later_watchers(struct watch_group *g, int64_t compact_rev)
+{
+    size_t left = g->count;
+    list_each(node, &g->watchers)
+    {
+        struct watcher *w = container_of(node, struct watcher, in_group);
+        if (w->next_rev >= compact_rev) {
+            left--;
+            watcher_move(w); /* the last one takes the group with it */
+        }
+        if (left == 0) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* What is queued for the group is delivered before: a progress response behind it has promised it. */
 static void cancel_compacted(struct watch_group *g, int64_t compact_rev)
@@ -159,7 +178,9 @@ static void sweep_begin(struct watch_hub *h)
         struct watch_group *g = list_first(&h->waiting, struct watch_group, lag);
         list_remove(&g->lag);
         if (g->next_rev < compact_rev && g->next_rev < h->ring.first) {
-            cancel_compacted(g, compact_rev);
+            if (keep_later_watchers(g, compact_rev)) {
+                cancel_compacted(g, compact_rev);
+            }
             continue;
         }
         list_push_back(&h->sweeping, &g->lag);

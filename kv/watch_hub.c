@@ -171,7 +171,7 @@ static bool may_grow(const struct watch_item *item, int by)
 void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t event, int by)
 {
     struct watch_stream *s = g->stream;
-    if (s->closed) {
+    if (s->closed || batch->rev < g->from) {
         return;
     }
     struct watch_item *item = g->open;

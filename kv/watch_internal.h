@@ -138,6 +138,7 @@ struct watch_group {
     struct watch_stream *stream;
     struct list watchers;
     size_t count, want_prev;
+    int64_t from; /* no watcher wants anything below it */
     enum watch_group_state state;
     uint64_t sweep;   /* number of the sweep it takes part in; 0 = none */
     uint64_t evicted; /* number of the eviction that rewound it last */
@@ -153,6 +154,7 @@ struct watcher {
     struct list in_group, in_stream, in_progress;
     struct watch_group *group; /* NULL: cancelled by compaction, only its id is kept (watch_stream.ended) */
     int64_t id;
+    uint64_t serial;          /* ids come back */
     int64_t next_rev;         /* below it nothing is for this watcher */
     int64_t told;             /* the highest revision that a response told it was complete */
     uint64_t progress_number; /* the stream's when it was created */
@@ -176,7 +178,7 @@ struct watch_item {
     uint8_t *data;
     size_t len;
     /* PROGRESS */
-    int64_t watch_id; /* -1 = the whole stream: then `number` counts them */
+    int64_t watch_id; /* -1 = the whole stream: then `number` counts them; else it is the watcher's serial */
     uint64_t number;
     int64_t rev; /* also EVENTS: header.revision; COMPACTED: the compacted revision */
     /* EVENTS, COMPACTED: all watchers of the group are cancelled when it is pulled */
@@ -306,6 +308,8 @@ void watch_group_count(const struct watch_group *g, bool lagging, size_t count);
 void watch_group_add(struct watch_group *g, struct watcher *w);
 /* Takes the watcher out; a group without watchers dies, and is freed when nothing in the queue names it. */
 void watch_group_drop(struct watch_group *g, struct watcher *w);
+/* Into another group of the same range, by where the watcher stands. */
+void watcher_move(struct watcher *w);
 void watcher_remove(struct watcher *w);
 void watcher_end(struct watcher *w); /* cancelled by compaction: its id stays known until the client cancels it */
 struct watcher *watcher_find(const struct watch_stream *s, int64_t id);

@@ -264,8 +264,8 @@ static void pull_progress(struct watch_stream *s, const struct watch_item *item,
         s->told_number = item->number;
     } else {
         w = watcher_find(s, item->watch_id);
-        if (w == NULL) {
-            return;
+        if (w == NULL || w->serial != item->number) {
+            return; /* cancelled since; its id may be another one's now */
         }
         CHECK(item->rev >= w->told, "watch %lld gets progress %lld after %lld", (long long)w->id, (long long)item->rev,
               (long long)w->told);

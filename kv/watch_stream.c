@@ -39,6 +39,7 @@ static struct watch_group *group_new(struct watch_stream *s, struct watch_index 
 {
     struct watch_group *g = mem_zalloc(sizeof *g);
     g->stream = s;
+    g->from = INT64_MAX;
     list_init(&g->watchers);
     list_init(&g->lag);
     watch_group_place(g, index, target);
@@ -51,6 +52,7 @@ void watch_group_add(struct watch_group *g, struct watcher *w)
     list_push_back(&g->watchers, &w->in_group);
     g->count++;
     g->want_prev += w->prev_kv;
+    g->from = w->next_rev < g->from ? w->next_rev : g->from;
     if (g->state == WATCH_LAGGING) {
         watch_group_count(g, true, 1);
     }
@@ -165,6 +167,7 @@ static struct watcher *watcher_new(struct watch_stream *s, const struct watch_re
 {
     struct watcher *w = mem_zalloc(sizeof *w);
     w->id = id;
+    w->serial = ++s->hub->serials;
     w->prev_kv = request->prev_kv;
     w->no_put = request->no_put;
     w->no_delete = request->no_delete;
@@ -233,6 +236,20 @@ static void watcher_place(struct watch_stream *s, struct watcher *w, const struc
         list_push_back(&h->waiting, &g->lag);
     }
     watch_group_add(g, w);
+}
+
+void watcher_move(struct watcher *w)
+{
+    struct watch_group *g = w->group;
+    struct watch_stream *s = g->stream;
+    struct watch_index *index = g->index;
+    struct watch_target *target = g->target;
+    const struct range range = {target->key, target->end, target->unbounded};
+    target->pins++;
+    watch_group_drop(g, w);
+    watcher_place(s, w, &range);
+    target->pins--;
+    watch_index_release(index, target);
 }
 
 static int64_t choose_id(struct watch_stream *s)
@@ -310,12 +327,12 @@ void watch_cancel(struct watch_stream *s, int64_t watch_id)
 
 /* --- progress ----------------------------------------------------------------------------------------------------- */
 
-static void send_progress(struct watch_stream *s, int64_t id)
+static void send_progress(struct watch_stream *s, int64_t id, uint64_t number)
 {
     struct watch_item *item = watch_item_new(s, WATCH_ITEM_PROGRESS);
     item->watch_id = id;
     item->rev = s->hub->fanned; /* all up to here stands in the queue before this */
-    item->number = id == NO_WATCH_ID ? ++s->progress_number : 0;
+    item->number = number;
     watch_wake(s);
 }
 
@@ -337,7 +354,7 @@ static void answer_progress(struct watch_stream *s)
 {
     list_remove(&s->progress_wait);
     if (s->watcher_count > 0 && s->ended_count == 0 && s->lagging_count == 0 && !starts_in_future(s, s->hub->fanned)) {
-        send_progress(s, NO_WATCH_ID);
+        send_progress(s, NO_WATCH_ID, ++s->progress_number);
     }
 }
 
@@ -370,7 +387,7 @@ static void tick(struct watch_stream *s)
     {
         struct watcher *w = container_of(node, struct watcher, in_progress);
         if (w->progress_due && w->group->state == WATCH_LIVE && w->next_rev <= s->hub->fanned + 1) {
-            send_progress(s, w->id);
+            send_progress(s, w->id, w->serial);
         }
         w->progress_due = true;
     }

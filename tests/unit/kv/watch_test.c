@@ -620,6 +620,28 @@ static void test_a_laggard_below_the_compacted_revision_is_cancelled(void **stat
     store_free(&store);
 }
 
+static void test_a_watcher_of_the_future_is_not_cancelled_with_its_lagging_neighbour(void **state)
+{
+    (void)state;
+    struct store store = {0};
+    int ready = 0;
+    struct watch_hub *h = hub_with(&store, (struct watch_config){.stream_credit_bytes = 1, .ring_bytes = 1});
+    struct watch_stream *s = watch_stream_open(h, &ready, 0);
+    create(s, "a", "", 0);
+    create(s, "a", "", 11);
+    for (int i = 0; i < 9; i++) {
+        put(&store, "a", "x");
+        while (watch_step(h, 0, 100)) {
+        }
+    }
+    store.compacted = 9;
+    expect(h, s, "#0 rev=1 created\n#1 rev=1 created\n#0 rev=2 PUT a@2=x\n#0 rev=0 canceled compact=9\n");
+    put(&store, "a", "y");
+    expect(h, s, "#1 rev=11 PUT a@11=y\n");
+    watch_hub_free(h);
+    store_free(&store);
+}
+
 static void test_memory_of_stalled_streams_is_bounded_together(void **state)
 {
     (void)state;
@@ -822,6 +844,7 @@ static void check_response(struct world *w, int stream, const Response *r)
         if (r->compact_revision != 0) {
             assert_int_equal(r->header->revision, 0);
             assert_true(r->compact_revision <= w->store.compacted);
+            assert_true(r->compact_revision > m->start && r->compact_revision > m->last_told);
             w->compact_cancels++;
             m->ended = !m->given_up;
             m->buried = m->given_up; /* cancelled at its creation, and by the client before it knew */
@@ -1096,6 +1119,7 @@ int main(void)
         cmocka_unit_test(test_periodic_progress_only_without_events),
         cmocka_unit_test(test_slow_streams_lag_and_rejoin_without_loss),
         cmocka_unit_test(test_a_laggard_below_the_compacted_revision_is_cancelled),
+        cmocka_unit_test(test_a_watcher_of_the_future_is_not_cancelled_with_its_lagging_neighbour),
         cmocka_unit_test(test_memory_of_stalled_streams_is_bounded_together),
         cmocka_unit_test(test_closed_streams_free_everything_in_slices),
         cmocka_unit_test(test_a_watcher_created_while_a_revision_is_published_sees_it),
