@@ -490,25 +490,6 @@ ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes
     return decode(type, in, (struct pb_limits){0}, arena, &message, fault) == 0 ? message : NULL;
 }
 
-/* --- packing ------------------------------------------------------------------------------------------------------ */
-
-struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena)
-{
-    size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *p = arena_alloc(arena, size);
-    size_t packed = protobuf_c_message_pack(message, p);
-    CHECK(packed == size);
-    return bytes_of(p, size);
-}
-
-void pb_append(struct buffer *out, const ProtobufCMessage *message)
-{
-    size_t size = protobuf_c_message_get_packed_size(message);
-    size_t packed = protobuf_c_message_pack(message, buffer_reserve(out, size));
-    CHECK(packed == size);
-    out->len += size;
-}
-
 /* --- UTF-8 -------------------------------------------------------------------------------------------------------- */
 
 /* How many bytes the character at p takes, 0 if there is none: RFC 3629's table of allowed second bytes. */

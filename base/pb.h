@@ -28,8 +28,12 @@ int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_l
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
                             struct pb_fault *fault);
 
-/* Packs into the arena / appends to a buffer. Fields ascending, proto3 zero values left out (protobuf-c's own order).
- */
+/* How many bytes the message takes packed, and packing it into exactly these. Fields ascending, proto3 zero values left
+ * out, unknown fields last: protobuf-c's own bytes. */
+size_t pb_size(const ProtobufCMessage *message);
+void pb_write(const ProtobufCMessage *message, uint8_t *out, size_t size);
+
+/* Packs into the arena / appends to a buffer. */
 struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena);
 void pb_append(struct buffer *out, const ProtobufCMessage *message);
 

@@ -56,8 +56,8 @@ struct core_request *propose_take(struct core *core, uint64_t id)
 
 static struct shared *encode(const Etcdserverpb__InternalRaftRequest *internal)
 {
-    struct shared *data = shared_new(etcdserverpb__internal_raft_request__get_packed_size(internal));
-    etcdserverpb__internal_raft_request__pack(internal, data->data);
+    struct shared *data = shared_new(pb_size(&internal->base));
+    pb_write(&internal->base, data->data, data->len);
     return data;
 }
 
@@ -68,6 +68,7 @@ static void keep(struct core *core, struct core_request *request, struct shared 
     waiting->request = request;
     waiting->data = data;
     request->state = REQUEST_WAITING;
+    request->waiting = waiting;
     list_push_back(&core->waiting, &waiting->node);
 }
 
@@ -92,6 +93,7 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
         shared_unref(data);
         return error;
     }
+    request->waiting = NULL;
     request->expires_ms = core->now_ms + core->config.request_timeout_ms;
     request->state = REQUEST_PROPOSED;
     if (error == ERR_NO_LEADER) {
@@ -113,20 +115,9 @@ int core_propose(struct core *core, struct core_request *request, Etcdserverpb__
 static void waiting_free(struct core_waiting *waiting)
 {
     list_remove(&waiting->node);
+    waiting->request->waiting = NULL;
     shared_unref(waiting->data);
     free(waiting);
-}
-
-static void waiting_drop(struct core *core, const struct core_request *request)
-{
-    list_each(node, &core->waiting)
-    {
-        struct core_waiting *waiting = container_of(node, struct core_waiting, node);
-        if (waiting->request == request) {
-            waiting_free(waiting);
-            return;
-        }
-    }
 }
 
 void propose_waiting(struct core *core)
@@ -150,8 +141,8 @@ void propose_waiting(struct core *core)
 
 static void end(struct core *core, struct core_request *request, int error)
 {
-    if (request->state == REQUEST_WAITING) {
-        waiting_drop(core, request);
+    if (request->waiting != NULL) {
+        waiting_free(request->waiting);
     }
     CHECK(propose_take(core, request->id) == request);
     if (request->done != NULL) {
@@ -159,16 +150,17 @@ static void end(struct core *core, struct core_request *request, int error)
     }
 }
 
-void propose_timeouts(struct core *core)
+bool propose_timeouts(struct core *core)
 {
-    while (!list_empty(&core->timeouts)) {
+    for (unsigned i = 0; i < CORE_TURN_ENTRIES && !list_empty(&core->timeouts); i++) {
         struct core_request *request = list_first(&core->timeouts, struct core_request, node);
         if (request->expires_ms > core->now_ms) {
-            return;
+            return false;
         }
         /* etcd: a proposal that never found a leader ends with its context, others with a timeout (grpc.md). */
         end(core, request, request->state == REQUEST_WAITING ? ERR_CONTEXT_DEADLINE_EXCEEDED : ERR_TIMEOUT);
     }
+    return propose_deadline(core) <= core->now_ms;
 }
 
 void propose_fail_all(struct core *core, int error)
@@ -180,7 +172,8 @@ void propose_fail_all(struct core *core, int error)
 
 uint64_t propose_deadline(const struct core *core)
 {
-    return list_empty(&core->timeouts) ? UINT64_MAX : list_first(&core->timeouts, struct core_request, node)->expires_ms;
+    return list_empty(&core->timeouts) ? UINT64_MAX
+                                       : list_first(&core->timeouts, struct core_request, node)->expires_ms;
 }
 
 void core_cancel(struct core *core, struct core_request *request)
@@ -189,7 +182,7 @@ void core_cancel(struct core *core, struct core_request *request)
     case REQUEST_NONE:
         return;
     case REQUEST_WAITING:
-        waiting_drop(core, request);
+        waiting_free(request->waiting);
         propose_take(core, request->id);
         return;
     case REQUEST_PROPOSED:

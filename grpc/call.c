@@ -1,5 +1,6 @@
 #include "grpc/call.h"
 #include "base/check.h"
+#include "base/pb.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -61,9 +62,9 @@ void call_send_framed(struct call *call, const struct call_part *parts, size_t c
 
 void call_send_message(struct call *call, const ProtobufCMessage *message)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
+    size_t size = pb_size(message);
     struct shared *packed = shared_new(size);
-    protobuf_c_message_pack(message, packed->data);
+    pb_write(message, packed->data, size);
     struct call_part part = {.bytes = shared_bytes(packed), .owner = packed};
     call->ops->send(call, &part, 1);
     shared_unref(packed);

@@ -1,6 +1,7 @@
 /* Calls, endpoints, and who waits for what. */
 #include "grpc/client.h"
 #include "base/check.h"
+#include "base/pb.h"
 #include "grpc/client_state.h"
 #include "grpc/text.h"
 #include <stdio.h>
@@ -319,10 +320,10 @@ void client_send(struct client_call *call, struct bytes message)
 
 void client_send_message(struct client_call *call, const ProtobufCMessage *message)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
+    size_t size = pb_size(message);
     uint8_t *room = outgoing_room(&call->out, FRAME_HEAD + size);
     frame_put_head(room, false, (uint32_t)size);
-    protobuf_c_message_pack(message, room + FRAME_HEAD);
+    pb_write(message, room + FRAME_HEAD, size);
     client_link_wake(call);
 }
 

@@ -3,6 +3,7 @@
  * A unary answer is HEADERS, DATA, HEADERS (trailers); all but the DATA's payload is by reference to constants, and the
  * dynamic table of HPACK never changes after the first answer: each head is then three bytes, each trailer two. */
 #include "base/check.h"
+#include "base/pb.h"
 #include "grpc/gzip.h"
 #include "grpc/server_state.h"
 #include "grpc/text.h"
@@ -274,9 +275,9 @@ static void queue_packed(struct stream *s, struct bytes message)
 static void reply(struct call *call, const ProtobufCMessage *message)
 {
     struct stream *s = of(call);
-    size_t size = protobuf_c_message_get_packed_size(message);
+    size_t size = pb_size(message);
     uint8_t *framed = arena_alloc(&call->arena, FRAME_HEAD + size);
-    protobuf_c_message_pack(message, framed + FRAME_HEAD);
+    pb_write(message, framed + FRAME_HEAD, size);
     if (s->gzip) {
         queue_packed(s, bytes_of(framed + FRAME_HEAD, size));
     } else {
