@@ -1,5 +1,7 @@
 #include "base/mailbox.h"
 #include "base/check.h"
+#include <errno.h>
+#include <time.h>
 
 static void lock(struct mailbox *m)
 {
@@ -58,6 +60,24 @@ bool mailbox_wait(struct mailbox *m, struct list *out)
     list_splice(out, &m->messages);
     unlock(m);
     return any;
+}
+
+bool mailbox_wait_ms(struct mailbox *m, struct list *out, uint32_t timeout_ms)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    uint64_t ns = (uint64_t)end.tv_nsec + (uint64_t)(timeout_ms % 1000) * 1000000;
+    end.tv_sec += (time_t)(timeout_ms / 1000 + ns / 1000000000);
+    end.tv_nsec = (long)(ns % 1000000000);
+    lock(m);
+    int status = 0;
+    while (list_empty(&m->messages) && !m->closed && status != ETIMEDOUT) {
+        status = pthread_cond_clockwait(&m->filled, &m->lock, CLOCK_MONOTONIC, &end);
+    }
+    bool open = !list_empty(&m->messages) || !m->closed;
+    list_splice(out, &m->messages);
+    unlock(m);
+    return open;
 }
 
 void mailbox_close(struct mailbox *m)

@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include <pthread.h>
+#include <stdint.h>
 
 struct mailbox {
     pthread_mutex_t lock;
@@ -21,6 +22,8 @@ void mailbox_post(struct mailbox *m, struct list *message);
 bool mailbox_take(struct mailbox *m, struct list *out);
 /* The same, but sleeps until something is there. Returns false once the box was closed and is empty. */
 bool mailbox_wait(struct mailbox *m, struct list *out);
+/* The same for at most timeout_ms: true with nothing in `out` when that was over. */
+bool mailbox_wait_ms(struct mailbox *m, struct list *out, uint32_t timeout_ms);
 void mailbox_close(struct mailbox *m);
 void mailbox_destroy(struct mailbox *m);
 

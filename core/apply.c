@@ -13,7 +13,8 @@ struct headed_response {
 
 static bool held_back(struct core *core)
 {
-    return kv_pending_bytes(core->kv) > CORE_MAX_PENDING_BYTES || watch_backlog_bytes(core->hub) > CORE_MAX_PENDING_BYTES;
+    return kv_pending_bytes(core->kv) > CORE_MAX_PENDING_BYTES ||
+           watch_backlog_bytes(core->hub) > CORE_MAX_PENDING_BYTES;
 }
 
 /* Takes the next entry up. False: none, or its bytes have to come back from the log first. */
@@ -100,11 +101,19 @@ static void finish(struct core *core)
     arena_reset(&core->apply_arena);
 }
 
+/* What an entry takes, in units of a small put: by its own size and by what it left for the store. */
+static uint64_t entry_cost(const struct core *core, size_t pending_before)
+{
+    size_t pending = kv_pending_bytes(core->kv);
+    return 1 + core->apply.data.len / 4096 + (pending > pending_before ? pending - pending_before : 0) / 1024;
+}
+
 bool apply_slice(struct core *core)
 {
     uint64_t before = core->applied;
     unsigned steps = 0;
-    for (unsigned entries = 0; entries < CORE_TURN_ENTRIES && steps < CORE_TURN_STEPS; entries++) {
+    for (uint64_t cost = 0; cost < CORE_TURN_ENTRIES && steps < CORE_TURN_STEPS;) {
+        size_t pending = kv_pending_bytes(core->kv);
         if (!core->applying && !begin(core)) {
             break;
         }
@@ -114,6 +123,7 @@ bool apply_slice(struct core *core)
             steps++;
             continue;
         }
+        cost += entry_cost(core, pending);
         finish(core);
     }
     if (core->applied > before) {

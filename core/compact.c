@@ -29,19 +29,34 @@ static void hash_begin(struct core *core)
     hash_start(core, hash);
 }
 
-/* Those who asked for a physical compaction and wait for its end. */
+/* Those who asked for a physical compaction and wait for its end. `done` may take others of them back. */
 static void tell_waiters(struct core *core)
 {
-    list_each(node, &core->compact_waits)
-    {
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &core->compact_waits);
+    struct list *node;
+    while ((node = list_pop_front(&now)) != NULL) {
         struct core_request *request = container_of(node, struct core_request, node);
         if (kv_compact_finished(core->kv, (int64_t)request->id)) {
-            list_remove(&request->node);
             request->state = REQUEST_NONE;
             request->done(request, 0, NULL);
         } else {
-            core->commit_wanted = true;
+            list_push_back(&core->compact_waits, node);
         }
+    }
+    if (!list_empty(&core->compact_waits) && kv_compact_state(core->kv) == KV_COMPACT_IDLE) {
+        core->commit_wanted = true; /* all of it is done, and has to be stored */
+    }
+}
+
+void compact_fail_all(struct core *core, int error)
+{
+    struct list *node;
+    while ((node = list_pop_front(&core->compact_waits)) != NULL) {
+        struct core_request *request = container_of(node, struct core_request, node);
+        request->state = REQUEST_NONE;
+        request->done(request, error, NULL);
     }
 }
 
@@ -55,9 +70,9 @@ void core_wait_compacted(struct core *core, struct core_request *request, int64_
 bool compact_slice(struct core *core)
 {
     bool more = false;
+    core->compact_check_ms = 0;
     switch (kv_compact_state(core->kv)) {
     case KV_COMPACT_IDLE:
-        core->compact_check_ms = 0;
         break;
     case KV_COMPACT_WAIT:
         core->compact_check_ms = core->now_ms + COMPACT_POLL_MS;

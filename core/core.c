@@ -17,8 +17,8 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     log_carry_out(core);
     bool more = apply_slice(core);
     more |= read_serve(core);
-    propose_timeouts(core);
-    read_retry(core);
+    more |= propose_timeouts(core);
+    more |= read_retry(core);
     more |= compact_slice(core);
     more |= watch_step(core->hub, now_ms, CORE_WATCH_BUDGET);
     more |= clock_slice(core);
@@ -38,9 +38,12 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t core_deadline(const struct core *core)
 {
     uint64_t at = raft_update_pending(core->raft) ? core->now_ms : core->raft_deadline_ms;
+    at = earlier(at, store_deadline(core));
+    if (core->stopping) { /* nothing else is begun any more */
+        return at;
+    }
     at = earlier(at, propose_deadline(core));
     at = earlier(at, read_deadline(core));
-    at = earlier(at, store_deadline(core));
     at = earlier(at, watch_deadline(core->hub));
     at = earlier(at, compact_deadline(core));
     at = earlier(at, space_deadline(core));
@@ -80,25 +83,32 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     core->applied = kv_applied_index(kv);
     core->commit = core->applied;
     core->checkpoint_index = checkpoint_index;
-    core->next_context = 1;
     list_init(&core->timeouts);
     list_init(&core->waiting);
-    list_init(&core->read_batches);
-    list_init(&core->resolving);
-    list_init(&core->txn_reads);
     list_init(&core->view_waits);
+    list_init(&core->hashes_out);
     list_init(&core->compact_waits);
     list_init(&core->hash_waits);
     list_init(&core->commit_job.node);
     propose_init(core);
+    read_init(core);
+    space_init(core);
     return core;
+}
+
+/* Everything that is open. */
+static void end_all(struct core *core)
+{
+    propose_fail_all(core, ERR_STOPPED);
+    read_fail_all(core, ERR_STOPPED);
+    compact_fail_all(core, ERR_STOPPED);
+    hash_fail_all(core, ERR_STOPPED);
 }
 
 void core_free(struct core *core)
 {
     CHECK(core->jobs_out == 0);
-    propose_fail_all(core, ERR_STOPPED);
-    read_fail_all(core, ERR_STOPPED);
+    end_all(core);
     if (core->applying) {
         shared_unref(core->apply_data);
     }
@@ -132,8 +142,7 @@ void core_job_done(struct core *core, struct core_job *job)
 void core_stop(struct core *core)
 {
     core->stopping = true;
-    propose_fail_all(core, ERR_STOPPED);
-    read_fail_all(core, ERR_STOPPED);
+    end_all(core);
     log_flush_commit(core);
 }
 

@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "core/job.h"
 #include "kv/kv.h"
+#include <stdatomic.h>
 
 struct core;
 struct watch_hub;
@@ -23,12 +24,12 @@ struct watch_hub;
 struct core_config {
     uint64_t member_id, cluster_id;
     uint64_t seed;
-    uint32_t heartbeat_ms, election_ms;    /* 0 = 100, 1000 */
-    uint32_t request_timeout_ms;           /* 0 = 5 s + 2 x election timeout (limits.tsv) */
-    uint32_t batch_interval_ms;            /* 0 = 100: how long an applied change may wait for its commit to the store */
-    uint64_t snapshot_count;               /* 0 = 10,000: applied entries between two checkpoints on disk */
-    uint32_t expiry_interval_ms;           /* 0 = 500: how often expired leases are looked for */
-    const char *name;                      /* published through the log at start; must outlive the core */
+    uint32_t heartbeat_ms, election_ms; /* 0 = 100, 1000 */
+    uint32_t request_timeout_ms;        /* 0 = 5 s + 2 x election timeout (limits.tsv) */
+    uint32_t batch_interval_ms;         /* 0 = 100: how long an applied change may wait for its commit to the store */
+    uint64_t snapshot_count;            /* 0 = 10,000: applied entries between two checkpoints on disk */
+    uint32_t expiry_interval_ms;        /* 0 = 500: how often expired leases are looked for */
+    const char *name;                   /* published through the log at start; must outlive the core */
     const char *const *client_urls;
     size_t client_url_count;
 };
@@ -46,8 +47,9 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms);
 uint64_t core_deadline(const struct core *core);
 void core_job_done(struct core *core, struct core_job *job);
 
-/* Stop: new proposals are refused with ERR_STOPPED, what is applied goes to the store. core_stopped says when all jobs
- * are back and nothing waits for the store. */
+/* Stop: everything that is open ends with ERR_STOPPED (inside this function, or soon if a job has it), new requests are
+ * refused with it, what is applied goes to the store. core_stopped says when all jobs are back and nothing waits for
+ * the store; a store without space is tried once more and then left as it is: the log has it all. */
 void core_stop(struct core *core);
 bool core_stopped(const struct core *core);
 
@@ -66,6 +68,7 @@ struct core_request {
     /* private */
     struct list node;
     struct core_request *next_in_table;
+    struct core_waiting *waiting; /* while there is no leader */
     uint64_t id;
     uint64_t expires_ms;
     uint8_t state;
@@ -138,7 +141,9 @@ struct core_hash {
     int64_t revision;
     int64_t previous;
     enum kv_hash_kind kind;
-    bool running, cancelled;
+    uint8_t state;
+    bool cancelled;      /* nobody waits for it any more: the core frees it */
+    atomic_bool give_up; /* read by the worker */
 };
 
 /* kind KV_HASH_ALL or KV_HASH_KV (revision 0 = current). `hash` is heap memory of the caller's and is freed by the core

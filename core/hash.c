@@ -6,40 +6,62 @@
 
 #define HASH_STEP_ROWS 10000
 
+/* WAITING: in one of the core's lists for a view or for a compaction's end. OPENING, RUNNING: a job has it. */
+enum hash_state { HASH_NONE, HASH_WAITING, HASH_OPENING, HASH_RUNNING };
+
 /* On a worker's thread: touches nothing of the core. */
 static int hash_run(void *arg)
 {
     struct core_hash *hash = arg;
     int progress;
     do {
-        progress = kv_hash_step(hash->work, HASH_STEP_ROWS);
+        progress = atomic_load(&hash->give_up) ? ERR_STOPPED : kv_hash_step(hash->work, HASH_STEP_ROWS);
     } while (progress == KV_MORE);
     backend_view_close(hash->view);
     return progress;
 }
 
+/* Comes back from its last job. */
+static void end(struct core *core, struct core_hash *hash, int error)
+{
+    store_view_closed(core);
+    list_remove(&hash->node);
+    hash->state = HASH_NONE;
+    if (hash->cancelled) {
+        free(hash);
+    } else {
+        hash->done(hash, error);
+    }
+}
+
 static void hash_ended(struct core_job *job)
 {
     struct core_hash *hash = job->owner;
-    struct core *core = hash->core;
-    store_view_closed(core);
     if (job->error == 0) {
         hash->result = kv_hash_result(hash->work);
     }
     kv_hash_free(hash->work);
     hash->work = NULL;
-    if (hash->cancelled) {
-        free(hash);
-        return;
-    }
-    hash->running = false;
-    hash->done(hash, job->error);
+    end(hash->core, hash, job->error);
+}
+
+void hash_view_opening(struct core *core, struct core_hash *hash)
+{
+    list_remove(&hash->node);
+    list_push_back(&core->hashes_out, &hash->node);
+    hash->state = HASH_OPENING;
 }
 
 void hash_view_opened(struct core *core, struct core_hash *hash)
 {
     CHECK(hash->job.error == 0);
     hash->view = hash->job.view;
+    if (atomic_load(&hash->give_up)) {
+        backend_view_close(hash->view);
+        end(core, hash, ERR_STOPPED);
+        return;
+    }
+    hash->state = HASH_RUNNING;
     hash->work = kv_hash_new(hash->kind, hash->revision, hash->previous, hash->view);
     hash->job.kind = CORE_WORK;
     hash->job.owner = hash;
@@ -48,14 +70,17 @@ void hash_view_opened(struct core *core, struct core_hash *hash)
     core_job_start(core, &hash->job);
 }
 
-int hash_start(struct core *core, struct core_hash *hash)
+static void wait_in(struct core_hash *hash, struct list *list)
+{
+    hash->state = HASH_WAITING;
+    list_push_back(list, &hash->node);
+}
+
+void hash_start(struct core *core, struct core_hash *hash)
 {
     hash->core = core;
-    hash->running = true;
-    list_init(&hash->node);
     list_init(&hash->job.node);
-    list_push_back(&core->view_waits, &hash->node);
-    return 0;
+    wait_in(hash, &core->view_waits);
 }
 
 static bool compacting(struct core *core)
@@ -74,7 +99,8 @@ static int look_up(struct core *core, struct core_hash *hash)
         }
     }
     hash->index = core->applied;
-    return hash_start(core, hash);
+    hash_start(core, hash);
+    return 0;
 }
 
 int core_hash(struct core *core, struct core_hash *hash, enum kv_hash_kind kind, int64_t revision)
@@ -85,12 +111,10 @@ int core_hash(struct core *core, struct core_hash *hash, enum kv_hash_kind kind,
     hash->core = core;
     hash->kind = kind;
     hash->revision = revision;
-    /* A compaction that is under way will leave its own hash of this revision: what is asked now is answered as if it had
-     * finished, as a client of etcd nearly always finds it. */
+    /* A compaction that is under way will leave its own hash of this revision: what is asked now is answered as if it
+     * had finished, as a client of etcd nearly always finds it. */
     if (kind == KV_HASH_KV && compacting(core)) {
-        hash->running = true;
-        list_init(&hash->node);
-        list_push_back(&core->hash_waits, &hash->node);
+        wait_in(hash, &core->hash_waits);
         return 0;
     }
     return look_up(core, hash);
@@ -107,9 +131,9 @@ void hash_compaction_over(struct core *core)
     struct list *node;
     while ((node = list_pop_front(&now)) != NULL) {
         struct core_hash *hash = container_of(node, struct core_hash, node);
+        hash->state = HASH_NONE;
         int error = look_up(core, hash);
         if (error != 0) {
-            hash->running = false;
             hash->done(hash, error == CORE_READY ? 0 : error);
         }
     }
@@ -117,12 +141,32 @@ void hash_compaction_over(struct core *core)
 
 void core_hash_cancel(struct core_hash *hash)
 {
-    if (!hash->running) {
-        free(hash);
-    } else if (!list_empty(&hash->node)) { /* still waits for its turn */
+    switch ((enum hash_state)hash->state) {
+    case HASH_WAITING:
         list_remove(&hash->node);
         free(hash);
-    } else {
-        hash->cancelled = true; /* hash_ended frees it */
+        break;
+    case HASH_NONE:
+        free(hash);
+        break;
+    default: /* `end` frees it, soon */
+        hash->cancelled = true;
+        atomic_store(&hash->give_up, true);
+        break;
+    }
+}
+
+void hash_fail_all(struct core *core, int error)
+{
+    list_each(node, &core->hashes_out)
+    {
+        atomic_store(&container_of(node, struct core_hash, node)->give_up, true);
+    }
+    list_splice(&core->hash_waits, &core->view_waits);
+    struct list *node;
+    while ((node = list_pop_front(&core->hash_waits)) != NULL) {
+        struct core_hash *hash = container_of(node, struct core_hash, node);
+        hash->state = HASH_NONE;
+        hash->done(hash, error);
     }
 }

@@ -23,18 +23,17 @@
 #define CORE_WATCH_BUDGET 2000
 
 enum request_state {
-    REQUEST_NONE,     /* not open */
-    REQUEST_PROPOSED, /* in the table and in a timeout list */
-    REQUEST_WAITING,  /* proposal kept until there is a leader; in the timeout list and the queue */
-    REQUEST_READING,  /* barrier; in a read batch */
-    REQUEST_COMPACTED,
-    REQUEST_EXPIRY, /* the core's own */
+    REQUEST_NONE,      /* not open */
+    REQUEST_PROPOSED,  /* in the table and in a timeout list */
+    REQUEST_WAITING,   /* proposal kept until there is a leader; in the timeout list and the queue */
+    REQUEST_READING,   /* barrier; in a read batch */
+    REQUEST_COMPACTED, /* waits for a physical compaction */
 };
 
 /* A proposal that waits for a leader. */
 struct core_waiting {
     struct list node;
-    struct core_request *request; /* NULL: it was cancelled */
+    struct core_request *request;
     struct shared *data;
 };
 
@@ -81,9 +80,10 @@ struct core {
     uint64_t raft_deadline_ms;
 
     /* log */
-    struct core_job *free_saves; /* a small pool */
+    struct core_job *free_saves;           /* a small pool */
     struct raft_hard_state unsaved_commit; /* commit-only state that rides on the next save */
     bool unsaved;
+    bool log_refused; /* stopping, and there was no space in the log for the last saves */
     bool log_read_out;
     struct core_job log_read;
 
@@ -100,15 +100,18 @@ struct core {
     struct core_read_batch *gathering; /* takes new barriers until the turn asks for an index */
     struct list read_batches;          /* asked or answered, oldest first */
     uint64_t next_context;
-    struct list resolving; /* core_range.node */
-    struct list txn_reads; /* core_txn_read.node */
+    uint64_t read_check_ms; /* when the next of them is to be asked again */
+    struct list resolving;  /* core_range.node */
+    struct list txn_reads;  /* core_txn_read.node */
 
     /* store */
     struct core_job commit_job;
     bool commit_out, commit_wanted;
-    uint64_t commit_due_ms;      /* 0 = nothing waits */
-    uint64_t commit_retry_ms;    /* after a full disk */
-    struct list view_waits;      /* core_hash.node: jobs that need a view at their index */
+    uint64_t commit_due_ms;   /* 0 = nothing waits */
+    uint64_t commit_retry_ms; /* after a full disk */
+    bool given_up;            /* stopping, and there was no space for the rest */
+    struct list view_waits;   /* core_hash.node: jobs that need a view at their index */
+    struct list hashes_out;   /* core_hash.node: a job has them */
     struct core_job checkpoint_job;
     bool checkpoint_out;
     uint64_t checkpoint_index;
@@ -126,7 +129,9 @@ struct core {
     size_t expiries_out;
 
     /* disk full */
-    bool disk_full, raised_by_us;
+    bool disk_full;    /* the store's last commit found no space */
+    bool lacking;      /* a lack was seen and is not known to be over */
+    bool raised_by_us; /* the alarm is on for that lack alone: it is cleared when there is space again */
     struct core_own alarm_raise, alarm_clear;
 
     /* publishing */
@@ -148,8 +153,8 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
                      bool admit);
 struct core_request *propose_find(struct core *core, uint64_t id); /* NULL if unknown */
 struct core_request *propose_take(struct core *core, uint64_t id); /* the same, and removes it from the table */
-void propose_timeouts(struct core *core);
-void propose_waiting(struct core *core); /* there is a leader now */
+bool propose_timeouts(struct core *core);                          /* true: more are due */
+void propose_waiting(struct core *core);                           /* there is a leader now */
 void propose_fail_all(struct core *core, int error);
 uint64_t propose_deadline(const struct core *core);
 /* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */
@@ -164,10 +169,11 @@ void log_flush_commit(struct core *core);
 bool apply_slice(struct core *core);
 
 /* read.c */
+void read_init(struct core *core);
 void read_ask(struct core *core);
 void read_answered(struct core *core, const struct raft_read *read);
 bool read_serve(struct core *core);
-void read_retry(struct core *core);
+bool read_retry(struct core *core); /* true: more have timed out */
 void read_fail_all(struct core *core, int error);
 uint64_t read_deadline(const struct core *core);
 
@@ -179,12 +185,15 @@ bool store_idle(const struct core *core);
 void store_view_closed(struct core *core);
 
 /* hash.c */
+void hash_view_opening(struct core *core, struct core_hash *hash); /* out of view_waits */
 void hash_view_opened(struct core *core, struct core_hash *hash);
-int hash_start(struct core *core, struct core_hash *hash);
+void hash_start(struct core *core, struct core_hash *hash);
+void hash_fail_all(struct core *core, int error);
 void hash_compaction_over(struct core *core); /* serves those who waited for a compaction */
 
 /* compact.c */
 bool compact_slice(struct core *core);
+void compact_fail_all(struct core *core, int error);
 uint64_t compact_deadline(const struct core *core);
 
 /* clock.c: the leader's lease clock */
@@ -193,10 +202,11 @@ bool clock_slice(struct core *core);
 uint64_t clock_deadline(const struct core *core);
 
 /* space.c */
+void space_init(struct core *core);
 void space_disk_full(struct core *core); /* a commit found no space */
 void space_slice(struct core *core);
 int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes);
-void space_raise(struct core *core);
+void space_raise(struct core *core); /* the quota is exceeded */
 uint64_t space_deadline(const struct core *core);
 
 /* publish.c */

@@ -42,7 +42,7 @@ struct core_checkpoint {
 struct core_log_read {
     uint64_t from, to;
     size_t max_bytes;
-    struct raft_entry *entries; /* out: heap array, freed by the core with core_log_read_free */
+    struct raft_entry *entries; /* out: heap array, freed by the core, with a reference to each entry's data */
     size_t count;
 };
 
@@ -79,7 +79,9 @@ struct core_space {
 
 /* The world around a core. Failures: a job that fails with anything but ERR_DISK_FULL (CORE_COMMIT, CORE_REPACK) or
  * ERR_ABSENT (CORE_LOG_READ) ends the member; the environment ends it itself, because it knows file and offset. A
- * CORE_SAVE that finds no space is kept by the environment and tried again until it succeeds. */
+ * CORE_SAVE that finds no space is kept by the environment and tried again until it succeeds; once the member stops
+ * (the environment learns of it before core_stop) it may come back with ERR_STOPPED instead, and then so do all after
+ * it. */
 struct core_env {
     void (*start)(struct core_env *env, struct core_job *job);
     struct core_space (*space)(struct core_env *env);

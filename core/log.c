@@ -21,11 +21,13 @@ static void saved(struct core_job *job)
 {
     struct core *core = job->owner;
     struct core_save *save = &job->save;
-    CHECK(job->error == 0);
+    CHECK(job->error == 0 || (job->error == ERR_STOPPED && core->stopping));
     for (size_t i = 0; i < save->count; i++) {
         shared_unref(save->entries[i].data);
     }
-    if (save->must_sync) {
+    if (job->error != 0) {
+        core->log_refused = true; /* nothing that rests on it is told to anybody */
+    } else if (save->must_sync) {
         raft_durable(core->raft, save->save);
     }
     save->count = 0;
@@ -106,11 +108,12 @@ static void log_read_start(struct core *core, const struct raft_update *update)
         return;
     }
     core->log_read_out = true;
-    core->log_read = (struct core_job){
-        .kind = CORE_LOG_READ,
-        .owner = core,
-        .done = log_read_done,
-        .log_read = {.from = update->log_read.from, .to = update->log_read.to, .max_bytes = update->log_read.max_bytes}};
+    core->log_read = (struct core_job){.kind = CORE_LOG_READ,
+                                       .owner = core,
+                                       .done = log_read_done,
+                                       .log_read = {.from = update->log_read.from,
+                                                    .to = update->log_read.to,
+                                                    .max_bytes = update->log_read.max_bytes}};
     list_init(&core->log_read.node);
     core_job_start(core, &core->log_read);
 }

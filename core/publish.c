@@ -1,5 +1,5 @@
-/* What a member says of itself through the log at each start: its name and client addresses; and, as the leader of a new
- * cluster, the cluster's version. Clients are served after both were applied (grpc.md, "Ports"). */
+/* What a member says of itself through the log at each start: its name and client addresses; and, as the leader of a
+ * new cluster, the cluster's version. Clients are served after both were applied (grpc.md, "Ports"). */
 #include "core/internal.h"
 
 #include "base/check.h"
@@ -78,8 +78,6 @@ void publish_slice(struct core *core)
 
 uint64_t publish_deadline(const struct core *core)
 {
-    if (core->stopping) {
-        return UINT64_MAX;
-    }
-    return core->ready ? core->version_check_ms : core->now_ms + core->config.heartbeat_ms;
+    bool checking = core->ready && core->leader != RAFT_NONE;
+    return checking ? core->version_check_ms : core->now_ms + core->config.heartbeat_ms;
 }

@@ -1,10 +1,12 @@
-/* Linearizable reads. All barriers that came in since the last turn share one read index; each batch is let through once
- * the state machine has applied as far. Then ranges and read-only txns are resolved in slices, taking turns. */
+/* Linearizable reads. All barriers that came in since the last turn share one read index; each batch is let through
+ * once the state machine has applied as far. Then ranges and read-only txns are resolved in slices, taking turns. */
 #include "core/internal.h"
 
 #include "base/check.h"
+#include <limits.h>
 
 #define READ_RETRY_MS 500 /* mvcc.md "Linearizable reads" */
+#define STEP_COST 8       /* of any step, in units of KV_BUDGET */
 
 enum read_state { READ_NONE, READ_BARRIER, READ_READY, READ_RUNNING, READ_OPEN };
 
@@ -37,6 +39,9 @@ void read_ask(struct core *core)
     batch->asked_ms = core->now_ms;
     batch->begun_ms = core->now_ms;
     list_push_back(&core->read_batches, &batch->node);
+    if (core->read_check_ms > core->now_ms + READ_RETRY_MS) {
+        core->read_check_ms = core->now_ms + READ_RETRY_MS;
+    }
     raft_read_index(core->raft, batch->context);
 }
 
@@ -53,47 +58,70 @@ void read_answered(struct core *core, const struct raft_read *read)
             batch->index = read->index;
         } else {
             batch->asked_ms = 0; /* role or term changed: asked again by read_retry */
+            core->read_check_ms = core->now_ms;
         }
         return;
     }
 }
 
-static void end_batch(struct core *core, struct core_read_batch *batch, int error)
+/* Ends at most `max` requests of a batch, and the batch with its last one. Returns how many. */
+static unsigned end_batch(struct core *core, struct core_read_batch *batch, int error, unsigned max)
 {
-    list_remove(&batch->node);
-    struct list *node;
-    while ((node = list_pop_front(&batch->requests)) != NULL) {
+    unsigned ended = 0;
+    struct list *node = NULL;
+    while (ended < max && (node = list_pop_front(&batch->requests)) != NULL) {
         struct core_request *request = container_of(node, struct core_request, node);
         request->state = REQUEST_NONE;
         core->stats.reads_pending--;
+        ended++;
         request->done(request, error, NULL);
     }
-    free(batch);
+    if (list_empty(&batch->requests)) {
+        list_remove(&batch->node);
+        free(batch);
+    }
+    return ended;
 }
 
-void read_retry(struct core *core)
+static struct core_read_batch *first_batch(const struct core *core)
 {
+    return list_empty(&core->read_batches) ? NULL : list_first(&core->read_batches, struct core_read_batch, node);
+}
+
+/* They time out in the order in which they began. */
+static bool time_out(struct core *core)
+{
+    unsigned left = CORE_TURN_ENTRIES;
+    struct core_read_batch *batch;
+    while (left > 0 && (batch = first_batch(core)) != NULL &&
+           core->now_ms >= batch->begun_ms + core->config.request_timeout_ms) {
+        left -= end_batch(core, batch, ERR_TIMEOUT, left);
+    }
+    return left == 0;
+}
+
+bool read_retry(struct core *core)
+{
+    bool more = time_out(core);
+    if (core->now_ms < core->read_check_ms) {
+        return more;
+    }
+    core->read_check_ms = UINT64_MAX;
     list_each(node, &core->read_batches)
     {
         struct core_read_batch *batch = container_of(node, struct core_read_batch, node);
-        if (core->now_ms >= batch->begun_ms + core->config.request_timeout_ms) {
-            end_batch(core, batch, ERR_TIMEOUT);
-        } else if (!batch->answered && core->now_ms >= batch->asked_ms + READ_RETRY_MS) {
+        if (batch->answered) {
+            continue;
+        }
+        if (core->now_ms >= batch->asked_ms + READ_RETRY_MS) {
             batch->asked_ms = core->now_ms;
             raft_read_index(core->raft, batch->context);
         }
+        if (core->read_check_ms > batch->asked_ms + READ_RETRY_MS) {
+            core->read_check_ms = batch->asked_ms + READ_RETRY_MS;
+        }
     }
-}
-
-void read_fail_all(struct core *core, int error)
-{
-    if (core->gathering != NULL) {
-        list_push_back(&core->read_batches, &core->gathering->node);
-        core->gathering = NULL;
-    }
-    while (!list_empty(&core->read_batches)) {
-        end_batch(core, list_first(&core->read_batches, struct core_read_batch, node), error);
-    }
+    return more;
 }
 
 uint64_t read_deadline(const struct core *core)
@@ -101,9 +129,12 @@ uint64_t read_deadline(const struct core *core)
     if (core->gathering != NULL) {
         return core->now_ms;
     }
-    return list_empty(&core->read_batches) ? UINT64_MAX
-                                           : list_first(&core->read_batches, struct core_read_batch, node)->asked_ms +
-                                                 READ_RETRY_MS;
+    const struct core_read_batch *batch = first_batch(core);
+    if (batch == NULL) {
+        return UINT64_MAX;
+    }
+    uint64_t over = batch->begun_ms + core->config.request_timeout_ms;
+    return over < core->read_check_ms ? over : core->read_check_ms;
 }
 
 /* --- ranges --- */
@@ -157,27 +188,36 @@ void core_range_cancel(struct core_range *range)
     range->state = READ_NONE;
 }
 
-/* One slice of a range. True: it is finished and out of the list. */
-static bool range_step(struct core *core, struct core_range *range)
+static void range_over(struct core_range *range, int error)
 {
+    if (range->state == READ_RUNNING && error != 0) {
+        kv_range_end(&range->range);
+    }
+    list_remove(&range->node);
+    range->state = error == 0 ? READ_OPEN : READ_NONE;
+    range->done(range, error);
+}
+
+/* One slice of a range, and in *cost what it and its answer take. True: it is finished and out of the list. */
+static bool range_step(struct core *core, struct list *node, uint64_t *cost)
+{
+    struct core_range *range = container_of(node, struct core_range, node);
     int error = 0;
     if (range->state == READ_READY) {
         error = kv_range_start(core->kv, range->request, &range->range);
-        range->state = READ_RUNNING;
+        range->state = error == 0 ? READ_RUNNING : READ_READY;
     }
-    bool open = error == 0;
-    if (open) {
+    if (error == 0) {
         error = kv_range_resolve(&range->range, KV_BUDGET);
+        *cost = KV_BUDGET;
         if (error == KV_MORE) {
             return false;
         }
+        if (2 * range->range.kvs < KV_BUDGET) {
+            *cost = STEP_COST + 2 * range->range.kvs;
+        }
     }
-    list_remove(&range->node);
-    if (error < 0 && open) {
-        kv_range_end(&range->range);
-    }
-    range->state = error == 0 ? READ_OPEN : READ_NONE;
-    range->done(range, error);
+    range_over(range, error);
     return true;
 }
 
@@ -233,59 +273,95 @@ void core_txn_read_cancel(struct core_txn_read *txn)
     txn->state = READ_NONE;
 }
 
-static bool txn_step(struct core *core, struct core_txn_read *txn)
+static void txn_over(struct core_txn_read *txn, int error, Etcdserverpb__TxnResponse *response)
 {
-    txn->state = READ_RUNNING;
-    if (kv_txn_read_step(core->kv, &txn->read, KV_BUDGET) == KV_MORE) {
-        return false;
-    }
     list_remove(&txn->node);
     txn->state = READ_NONE;
+    txn->done(txn, error, response);
+}
+
+static bool txn_step(struct core *core, struct list *node, uint64_t *cost)
+{
+    struct core_txn_read *txn = container_of(node, struct core_txn_read, node);
+    txn->state = READ_RUNNING;
+    if (kv_txn_read_step(core->kv, &txn->read, KV_BUDGET) == KV_MORE) {
+        *cost = KV_BUDGET;
+        return false;
+    }
+    *cost += STEP_COST * (txn->read.request->n_compare + txn->read.request->n_success + txn->read.request->n_failure);
     Etcdserverpb__TxnResponse *response = txn->read.error == 0 ? txn->read.response : NULL;
     if (response != NULL && response->header != NULL) {
         core_header(core, response->header, false);
     }
-    txn->done(txn, txn->read.error, response);
+    txn_over(txn, txn->read.error, response);
     return true;
 }
 
 /* --- the turn --- */
 
-/* Most ranges and txns end with their first step, which costs less than its budget; those that do not are put at the end
- * of their list, and after CORE_TURN_STEPS such steps the turn has done enough. */
-static void serve_list(struct core *core, struct list *list, bool (*step)(struct core *core, struct list *node))
+/* Each gets a slice; those that are not through then go to the end of their list. */
+static void serve_list(struct core *core, struct list *list,
+                       bool (*step)(struct core *core, struct list *node, uint64_t *cost))
 {
-    unsigned long_steps = 0;
-    for (unsigned i = 0; i < CORE_TURN_ENTRIES && long_steps < CORE_TURN_STEPS && !list_empty(list); i++) {
+    uint64_t left = CORE_TURN_STEPS * KV_BUDGET;
+    while (left > 0 && !list_empty(list)) {
         struct list *node = list->next;
-        if (!step(core, node)) {
+        uint64_t cost = STEP_COST;
+        if (!step(core, node, &cost)) {
             list_remove(node);
             list_push_back(list, node);
-            long_steps++;
         }
+        left -= cost < left ? cost : left;
     }
 }
 
-static bool range_node_step(struct core *core, struct list *node)
+static bool serve_barriers(struct core *core)
 {
-    return range_step(core, container_of(node, struct core_range, node));
-}
-
-static bool txn_node_step(struct core *core, struct list *node)
-{
-    return txn_step(core, container_of(node, struct core_txn_read, node));
+    unsigned left = CORE_TURN_ENTRIES;
+    struct core_read_batch *batch;
+    while ((batch = first_batch(core)) != NULL && batch->answered && batch->index <= core->applied) {
+        if (left == 0) {
+            return true;
+        }
+        left -= end_batch(core, batch, 0, left);
+    }
+    return false;
 }
 
 bool read_serve(struct core *core)
 {
-    while (!list_empty(&core->read_batches)) {
-        struct core_read_batch *batch = list_first(&core->read_batches, struct core_read_batch, node);
-        if (!batch->answered || batch->index > core->applied) {
-            break;
-        }
-        end_batch(core, batch, 0);
+    bool more = serve_barriers(core);
+    serve_list(core, &core->resolving, range_step);
+    serve_list(core, &core->txn_reads, txn_step);
+    return more || core->gathering != NULL || !list_empty(&core->resolving) || !list_empty(&core->txn_reads);
+}
+
+void read_init(struct core *core)
+{
+    core->next_context = 1;
+    core->read_check_ms = UINT64_MAX;
+    list_init(&core->read_batches);
+    list_init(&core->resolving);
+    list_init(&core->txn_reads);
+}
+
+void read_fail_all(struct core *core, int error)
+{
+    if (core->gathering != NULL) {
+        list_push_back(&core->read_batches, &core->gathering->node);
+        core->gathering = NULL;
     }
-    serve_list(core, &core->resolving, range_node_step);
-    serve_list(core, &core->txn_reads, txn_node_step);
-    return core->gathering != NULL || !list_empty(&core->resolving) || !list_empty(&core->txn_reads);
+    while (!list_empty(&core->read_batches)) {
+        end_batch(core, first_batch(core), error, UINT_MAX);
+    }
+    while (!list_empty(&core->resolving)) {
+        range_over(list_first(&core->resolving, struct core_range, node), error);
+    }
+    while (!list_empty(&core->txn_reads)) {
+        struct core_txn_read *txn = list_first(&core->txn_reads, struct core_txn_read, node);
+        if (txn->state == READ_RUNNING) {
+            kv_txn_read_cancel(core->kv, &txn->read);
+        }
+        txn_over(txn, error, NULL);
+    }
 }

@@ -1,8 +1,11 @@
 /* Room: what may be proposed while space lasts, the NOSPACE alarm when it does not, and its end.
  *
- * Two causes. The quota is etcd's: its alarm stays until somebody disarms it. A full disk is noticed by a failed commit or
- * by the log's lack of room: then the alarm is raised through the log (its entry fits into the log's reserve), and the
- * member that raised it clears it by an ordinary entry once there is room again (design.md "Space"). */
+ * Two causes. The quota is etcd's: its alarm stays until somebody disarms it. A full disk is noticed by a failed commit
+ * or by the log's lack of room: then the alarm is raised through the log (its entry fits into the log's reserve), and
+ * the member that raised it clears it by an ordinary entry once there is room again (design.md "Space").
+ *
+ * Which of the two it was is in no table (a disk that is full takes no note). So a member that starts with its alarm on
+ * goes by the store's size: far below the quota it can only have been the disk. */
 #include "core/internal.h"
 
 #include "base/check.h"
@@ -22,29 +25,27 @@ static bool short_of_room(const struct core *core, size_t bytes)
     return core->disk_full || space.ordinary_bytes < bytes;
 }
 
-int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes)
+static bool own_alarm(struct core *core)
 {
-    int error = kv_check_size(core->kv, bytes);
-    if (error != 0) {
-        return error;
+    struct arena arena = {0};
+    size_t count;
+    bool found = false;
+    Etcdserverpb__AlarmMember **alarms = kv_alarms(core->kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE, &arena, &count);
+    for (size_t i = 0; i < count; i++) {
+        found |= alarms[i]->memberid == core->config.member_id;
     }
-    if (core->commit - core->applied > CORE_MAX_UNAPPLIED && internal->lease_revoke == NULL) {
-        return ERR_TOO_MANY_REQUESTS;
-    }
-    bool raise = false;
-    error = kv_admit(core->kv, internal, &raise);
-    if (error == 0 && !makes_room(internal) && short_of_room(core, bytes)) {
-        error = ERR_NO_SPACE;
-        raise = true;
-        core->raised_by_us = true;
-    } else if (error == 0 && makes_room(internal) && core->env->space(core->env).total_bytes < bytes) {
-        error = ERR_NO_SPACE;
-    }
-    if (raise) {
-        space_raise(core);
-    }
-    return error;
+    arena_free(&arena);
+    return found;
 }
+
+void space_init(struct core *core)
+{
+    struct kv_stats stats = kv_stats(core->kv);
+    bool below_quota = stats.quota_bytes == 0 || stats.size_bytes < stats.quota_bytes / 8 * 7;
+    core->raised_by_us = below_quota && own_alarm(core);
+}
+
+/* --- the alarm --- */
 
 static void raised(struct core_request *request, int error, ProtobufCMessage *response)
 {
@@ -53,7 +54,7 @@ static void raised(struct core_request *request, int error, ProtobufCMessage *re
     ((struct core_own *)request->owner)->in_flight = false;
 }
 
-void space_raise(struct core *core)
+static void raise_alarm(struct core *core)
 {
     if (core->alarm_raise.in_flight || core->stopping || core->now_ms < core->alarm_raise.retry_ms ||
         kv_alarm(core->kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE)) {
@@ -64,11 +65,26 @@ void space_raise(struct core *core)
     arena_free(&arena);
 }
 
+void space_raise(struct core *core)
+{
+    core->raised_by_us = false;
+    raise_alarm(core);
+}
+
+/* An alarm that is on already, or on its way, has its own reason and stays when this one is over. */
+static void lack(struct core *core)
+{
+    if (!core->alarm_raise.in_flight && !kv_alarm(core->kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE)) {
+        core->raised_by_us = true;
+    }
+    core->lacking = true;
+    raise_alarm(core);
+}
+
 void space_disk_full(struct core *core)
 {
     core->disk_full = true;
-    core->raised_by_us = true;
-    space_raise(core);
+    lack(core);
 }
 
 static void cleared(struct core_request *request, int error, ProtobufCMessage *response)
@@ -81,17 +97,13 @@ static void cleared(struct core_request *request, int error, ProtobufCMessage *r
     }
 }
 
-void space_slice(struct core *core)
+static void clear_alarm(struct core *core)
 {
-    if (!core->raised_by_us || core->now_ms < core->space_check_ms || core->stopping) {
+    if (core->alarm_clear.in_flight || core->alarm_raise.in_flight) {
         return;
     }
-    core->space_check_ms = core->now_ms + SPACE_CHECK_MS;
-    if (short_of_room(core, CORE_BATCH_BYTES)) {
-        space_raise(core);
-        return;
-    }
-    if (core->alarm_clear.in_flight) {
+    if (!own_alarm(core)) { /* somebody was faster */
+        core->raised_by_us = false;
         return;
     }
     Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
@@ -103,7 +115,56 @@ void space_slice(struct core *core)
     own_propose(core, &core->alarm_clear, &internal, cleared);
 }
 
+/* --- admission --- */
+
+static int admit_room(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes)
+{
+    if (makes_room(internal)) {
+        return core->env->space(core->env).total_bytes < bytes ? ERR_NO_SPACE : 0;
+    }
+    if (!short_of_room(core, bytes)) {
+        return 0;
+    }
+    lack(core);
+    return ERR_NO_SPACE;
+}
+
+/* In etcd's order: the quota (which raises the alarm), too many, the size; what its appliers refuse comes last. */
+int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes)
+{
+    bool over_quota = false;
+    int refused = kv_admit(core->kv, internal, &over_quota);
+    if (over_quota) {
+        space_raise(core);
+        return refused;
+    }
+    if (core->commit - core->applied > CORE_MAX_UNAPPLIED && internal->lease_revoke == NULL) {
+        return ERR_TOO_MANY_REQUESTS;
+    }
+    int error = kv_check_size(core->kv, bytes);
+    if (error == 0) {
+        error = refused;
+    }
+    return error != 0 ? error : admit_room(core, internal, bytes);
+}
+
+void space_slice(struct core *core)
+{
+    if ((!core->lacking && !core->raised_by_us) || core->now_ms < core->space_check_ms || core->stopping) {
+        return;
+    }
+    core->space_check_ms = core->now_ms + SPACE_CHECK_MS;
+    if (short_of_room(core, CORE_BATCH_BYTES)) {
+        lack(core);
+        return;
+    }
+    core->lacking = false;
+    if (core->raised_by_us) {
+        clear_alarm(core);
+    }
+}
+
 uint64_t space_deadline(const struct core *core)
 {
-    return core->raised_by_us ? core->space_check_ms : UINT64_MAX;
+    return core->lacking || core->raised_by_us ? core->space_check_ms : UINT64_MAX;
 }

@@ -36,8 +36,8 @@ static void checkpointed(struct core_job *job)
     buffer_free(&job->checkpoint.data_owner);
 }
 
-/* "Once LMDB has durably committed index i" (design.md "Disk checkpoint and start"). A change of members that was applied
- * after i is in the configuration already; applying it again from the log changes nothing. */
+/* "Once LMDB has durably committed index i" (design.md "Disk checkpoint and start"). A change of members that was
+ * applied after i is in the configuration already; applying it again from the log changes nothing. */
 static void checkpoint(struct core *core, struct raft_position stored)
 {
     if (core->checkpoint_out || core->stopping || stored.index < core->checkpoint_index + core->config.snapshot_count) {
@@ -61,6 +61,7 @@ static void committed(struct core_job *job)
     kv_batch_done(core->kv, job->error);
     if (job->error == ERR_DISK_FULL) {
         core->commit_retry_ms = core->now_ms + DISK_FULL_RETRY_MS;
+        core->given_up = core->stopping; /* all of it is in the log */
         space_disk_full(core);
     } else {
         CHECK(job->error == 0);
@@ -78,15 +79,22 @@ static bool durable_in_log(const struct core *core)
     return raft_status(core->raft).durable_index >= core->applied;
 }
 
+/* When one of these ends, a turn comes. */
+static bool commit_blocked(const struct core *core)
+{
+    return core->commit_out || core->repack_out || core->given_up || !durable_in_log(core);
+}
+
 static void commit(struct core *core)
 {
-    bool due = core->commit_wanted || core->stopping || (core->commit_due_ms != 0 && core->now_ms >= core->commit_due_ms);
-    if (core->commit_out || !due || core->now_ms < core->commit_retry_ms || !durable_in_log(core)) {
+    bool due =
+        core->commit_wanted || core->stopping || (core->commit_due_ms != 0 && core->now_ms >= core->commit_due_ms);
+    if (!due || commit_blocked(core) || (core->now_ms < core->commit_retry_ms && !core->stopping)) {
         return;
     }
     core->commit_wanted = false;
     core->commit_due_ms = 0;
-    if (core->repack_out || !kv_batch_close(core->kv, &core->commit_job.commit)) {
+    if (!kv_batch_close(core->kv, &core->commit_job.commit)) {
         return;
     }
     core->commit_job.kind = CORE_COMMIT;
@@ -119,7 +127,7 @@ static void views(struct core *core)
             core->commit_wanted = true;
             return;
         }
-        list_remove(&hash->node);
+        hash_view_opening(core, hash);
         core->views_out++;
         hash->job.kind = CORE_VIEW;
         hash->job.owner = hash;
@@ -164,7 +172,7 @@ void store_slice(struct core *core)
 
 uint64_t store_deadline(const struct core *core)
 {
-    if (core->commit_out || core->commit_due_ms == 0) {
+    if (core->commit_due_ms == 0 || commit_blocked(core)) {
         return UINT64_MAX;
     }
     return core->commit_due_ms > core->commit_retry_ms ? core->commit_due_ms : core->commit_retry_ms;
@@ -172,5 +180,6 @@ uint64_t store_deadline(const struct core *core)
 
 bool store_idle(const struct core *core)
 {
-    return !core->commit_out && !core->repack_out && !core->checkpoint_out && !kv_batch_wanted(core->kv);
+    bool stored = core->given_up || core->log_refused || !kv_batch_wanted(core->kv);
+    return !core->commit_out && !core->repack_out && !core->checkpoint_out && stored;
 }

@@ -5,15 +5,10 @@
 #include "base/log.h"
 #include "raft/wal/snap_file.h"
 #include <stdlib.h>
-#include <time.h>
 
+/* How often what a full disk held back is tried again, and the next segment is. */
 #define FULL_DISK_RETRY_MS 100
-
-static void sleep_ms(long ms)
-{
-    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&pause, NULL);
-}
+#define PREPARE_RETRY_MS 1000
 
 static void finish(struct engine *engine, struct core_job *job)
 {
@@ -22,54 +17,56 @@ static void finish(struct engine *engine, struct core_job *job)
 
 /* --- the log's thread --- */
 
-/* No room: the core's entries stay in memory and unacknowledged until there is. Nothing behind them can go first. */
-static void save(struct engine *engine, struct core_save *save)
+/* 0, or ERR_DISK_FULL: nothing of it was taken. */
+static int save(struct engine *engine, const struct core_save *save)
 {
     const struct raft_hard_state none = {0};
     const struct raft_hard_state *state = raft_hard_state_equal(save->hard_state, none) ? NULL : &save->hard_state;
-    int error;
-    while ((error = wal_save(engine->wal, save->entries, save->count, state)) == ERR_DISK_FULL) {
-        wal_prepare(engine->wal);
-        sleep_ms(FULL_DISK_RETRY_MS);
-    }
-    if (error != 0) {
+    int error = wal_save(engine->wal, save->entries, save->count, state);
+    if (error != 0 && error != ERR_DISK_FULL) {
         log_fatal("failed to save Raft entries", log_str("error", wal_reason(engine->wal)));
     }
+    return error;
 }
 
-static void sync_saved(struct engine *engine)
+static bool next_is_save(const struct list *jobs)
 {
-    if (wal_sync(engine->wal) != 0) {
-        log_fatal("failed to sync the write-ahead log", log_str("error", wal_reason(engine->wal)));
-    }
+    return !list_empty(jobs) && list_first(jobs, struct core_job, node)->kind == CORE_SAVE;
 }
 
-/* Takes all saves that wait and makes them durable with one sync. */
-static void save_group(struct engine *engine, struct list *jobs)
+/* Takes the saves at the front and makes them durable with one sync. ERR_DISK_FULL: there was no room for the next one;
+ * those before it are through. */
+static int save_group(struct engine *engine, struct list *jobs)
 {
     struct list group;
     list_init(&group);
     bool must_sync = false;
-    while (!list_empty(jobs) && list_first(jobs, struct core_job, node)->kind == CORE_SAVE) {
+    int error = 0;
+    while (next_is_save(jobs)) {
         struct core_job *job = list_first(jobs, struct core_job, node);
-        save(engine, &job->save);
+        error = save(engine, &job->save);
+        if (error != 0) {
+            break;
+        }
         must_sync |= job->save.must_sync;
         list_remove(&job->node);
         list_push_back(&group, &job->node);
     }
-    if (must_sync) {
-        sync_saved(engine);
+    if (must_sync && wal_sync(engine->wal) != 0) {
+        log_fatal("failed to sync the write-ahead log", log_str("error", wal_reason(engine->wal)));
     }
     struct list *node;
     while ((node = list_pop_front(&group)) != NULL) {
         finish(engine, container_of(node, struct core_job, node));
     }
+    return error;
 }
 
 static int checkpoint(struct engine *engine, struct core_checkpoint *checkpoint)
 {
     char *reason = NULL;
-    int error = snap_file_write(engine->fs, engine->snap_dir, checkpoint->at, &checkpoint->conf, checkpoint->data, &reason);
+    int error =
+        snap_file_write(engine->fs, engine->snap_dir, checkpoint->at, &checkpoint->conf, checkpoint->data, &reason);
     if (error == 0) {
         error = wal_save_snapshot(engine->wal, checkpoint->at, &checkpoint->conf);
     }
@@ -104,28 +101,83 @@ static int log_read(struct engine *engine, struct core_log_read *read)
     return error;
 }
 
+static void other_job(struct engine *engine, struct core_job *job)
+{
+    list_remove(&job->node);
+    job->error = job->kind == CORE_CHECKPOINT ? checkpoint(engine, &job->checkpoint) : log_read(engine, &job->log_read);
+    finish(engine, job);
+}
+
+/* Saves wait for room, in their order. Checkpoints and log reads are about what is durable already, so they may go
+ * first; a checkpoint is what makes room. */
+static void pass_by(struct engine *engine, struct list *jobs)
+{
+    list_each(node, jobs)
+    {
+        struct core_job *job = container_of(node, struct core_job, node);
+        if (job->kind != CORE_SAVE) {
+            other_job(engine, job);
+        }
+    }
+}
+
+/* The member stops: nobody waits for room any more. What is refused here was never acknowledged. */
+static void refuse_saves(struct engine *engine, struct list *jobs)
+{
+    while (next_is_save(jobs)) {
+        struct core_job *job = list_first(jobs, struct core_job, node);
+        list_remove(&job->node);
+        job->error = ERR_STOPPED;
+        finish(engine, job);
+    }
+}
+
+/* Until there is room for the first of the jobs, or the member stops. */
+static bool wait_for_room(struct engine *engine, struct list *jobs)
+{
+    log_warn("no space left for the write-ahead log; writes wait", log_str("error", wal_reason(engine->wal)));
+    while (save_group(engine, jobs) == ERR_DISK_FULL) {
+        if (atomic_load(&engine->giving_up)) {
+            return false;
+        }
+        pass_by(engine, jobs);
+        mailbox_wait_ms(&engine->log.box, jobs, FULL_DISK_RETRY_MS);
+        wal_prepare(engine->wal);
+    }
+    log_info("the write-ahead log has space again");
+    return true;
+}
+
+/* Failing harms nothing: the open segment grows on (raft/wal/wal.h). */
+static bool prepare(struct engine *engine, bool failing)
+{
+    int error = wal_prepare(engine->wal);
+    if (error != 0 && !failing) {
+        log_warn("failed to prepare the next segment", log_str("error", wal_reason(engine->wal)));
+    }
+    return error != 0;
+}
+
 static void *log_thread(void *arg)
 {
     struct engine *engine = arg;
     struct list jobs;
     list_init(&jobs);
-    while (mailbox_wait(&engine->log.box, &jobs)) {
+    bool failing = false, refusing = false;
+    while (failing ? mailbox_wait_ms(&engine->log.box, &jobs, PREPARE_RETRY_MS)
+                   : mailbox_wait(&engine->log.box, &jobs)) {
         do {
             while (!list_empty(&jobs)) {
-                struct core_job *job = list_first(&jobs, struct core_job, node);
-                if (job->kind == CORE_SAVE) {
-                    save_group(engine, &jobs);
-                    continue;
+                if (!next_is_save(&jobs)) {
+                    other_job(engine, list_first(&jobs, struct core_job, node));
+                } else if (refusing) {
+                    refuse_saves(engine, &jobs);
+                } else if (save_group(engine, &jobs) == ERR_DISK_FULL) {
+                    refusing = !wait_for_room(engine, &jobs);
                 }
-                list_remove(&job->node);
-                job->error = job->kind == CORE_CHECKPOINT ? checkpoint(engine, &job->checkpoint)
-                                                          : log_read(engine, &job->log_read);
-                finish(engine, job);
             }
         } while (mailbox_take(&engine->log.box, &jobs));
-        if (wal_prepare(engine->wal) == ERR_IO) {
-            log_fatal("failed to prepare the next segment", log_str("error", wal_reason(engine->wal)));
-        }
+        failing = prepare(engine, failing);
     }
     return NULL;
 }
@@ -294,6 +346,11 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
 void engine_attach(struct engine *engine, struct core *core)
 {
     engine->core = core;
+}
+
+void engine_give_up(struct engine *engine)
+{
+    atomic_store(&engine->giving_up, true);
 }
 
 void engine_stop_threads(struct engine *engine)

@@ -9,6 +9,7 @@
 #include "base/net/loop.h"
 #include "core/core.h"
 #include "raft/wal/wal.h"
+#include <stdatomic.h>
 
 struct engine_thread {
     pthread_t thread;
@@ -25,6 +26,7 @@ struct engine {
     const char *snap_dir; /* DIR/member/snap */
     size_t max_wals, max_snapshots;
     struct engine_thread log, store, worker;
+    atomic_bool giving_up; /* the log's thread stops waiting for space */
     struct mailbox finished;
     struct loop_hook hook;
 };
@@ -33,6 +35,8 @@ struct engine {
 void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, struct backend *backend,
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots);
 void engine_attach(struct engine *engine, struct core *core);
+/* Before core_stop: what waits for space in the log comes back with ERR_STOPPED (core/job.h) instead of waiting on. */
+void engine_give_up(struct engine *engine);
 /* After core_stopped: ends the threads. Then the core may be freed, and log and store be closed. */
 void engine_stop_threads(struct engine *engine);
 void engine_close(struct engine *engine);
