@@ -101,7 +101,7 @@ $(BIN)/kedge $(BIN)/kedgectl $(BIN)/kedgeutl: $(BIN)/%: $(B)/cmd/%/main.o $(LIBC
 	@mkdir -p $(@D)
 	$(link) $(LDLIBS)
 
-$(BIN)/kedge-sim: $(B)/chaos/sim/main.o $(LIBSIM) $(LIBCMD) $(LIBKEDGE)
+$(BIN)/kedge-sim: $(B)/chaos/sim/main.o $(LIBSIM) $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
 	@mkdir -p $(@D)
 	$(link) $(LDLIBS)
 
@@ -119,7 +119,7 @@ $(addprefix $(BIN)/bench/,$(BENCH_DIRS)): $(BIN)/bench/%: $$(call obj,$$(wildcar
 	@mkdir -p $(@D)
 	$(link) $(LDLIBS)
 
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIBSUPPORT) $(LIBSIM) $(LIBCMD) $(LIBKEDGE)
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIBSIM) $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
 	$(link) -lcmocka $(LDLIBS)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
