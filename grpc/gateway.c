@@ -252,7 +252,9 @@ static void start(struct gateway *gateway, struct http1_request *request, const 
     request->state = owner;
     request->on_abort = aborted;
     const ProtobufCMessage *message = pb_unpack(route->request, encoded, &call->arena, NULL);
-    int error = message == NULL ? ERR_INVALID : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call) : 0;
+    int error = message == NULL              ? ERR_INVALID
+                : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call)
+                                             : 0;
     if (error != 0) {
         call_fail(call, error);
         return;
@@ -266,7 +268,7 @@ static void call_route(struct gateway *gateway, struct http1_request *request, c
     const char *reason = NULL;
     void *service = NULL;
     const struct call_route *route = server_find(gateway->server, bytes_str(found->method), &service);
-    if (json_parse_message(found->request, request->body, &encoded, &reason) != 0) {
+    if (json_parse_message(found->request, request->body, &encoded, &request->arena, &reason) != 0) {
         respond_error(request, 400, GRPC_INVALID_ARGUMENT, reason);
     } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
         respond_error(request, 501, GRPC_UNIMPLEMENTED,

@@ -3,17 +3,19 @@
 #ifndef GRPC_JSON_H
 #define GRPC_JSON_H
 
+#include "base/arena.h"
 #include "base/bytes.h"
 #include <protobuf-c/protobuf-c.h>
 
-#define JSON_MAX_DEPTH 100 /* nested objects and arrays */
+#define JSON_MAX_DEPTH 100 /* nested messages */
 
-/* Appends the message that the JSON object in `text` describes to out, in protobuf encoding. Accepted: field names as in
- * the .proto or in lowerCamelCase, integers as numbers or strings, bytes as base64 of either alphabet, enums by name or
- * number, null for "not set"; unknown fields and enum names are ignored; empty text is an empty message. Returns 0, or
- * ERR_INVALID with *reason (a text that never changes). type NULL: only the syntax is checked. */
-int json_parse_message(const ProtobufCMessageDescriptor *type, struct bytes text, struct buffer *out,
-                       const char **reason);
+/* Appends the message that the first JSON value in `body` describes to out, in protobuf encoding; what follows that
+ * value is not looked at, as etcd's gateway does it. Accepted: field names as in the .proto or in lowerCamelCase,
+ * integers as numbers or strings, bytes as base64 of either alphabet, enums by name or number, null for "not set";
+ * unknown fields and enum names are ignored; empty text is an empty message. Refused: a field that comes twice, two of
+ * a oneof. Returns 0, or ERR_INVALID with *reason, etcd's text, in the arena. type NULL: only the syntax is checked. */
+int json_parse_message(const ProtobufCMessageDescriptor *type, struct bytes body, struct buffer *out,
+                       struct arena *arena, const char **reason);
 
 /* Appends the message as JSON: names as in the .proto, defaults left out, 64-bit integers as strings, bytes as base64,
  * enums by name. */

@@ -1,10 +1,8 @@
 #include "grpc/pages.h"
 
-#include "base/error.h"
 #include "grpc/health_page.h"
+#include "grpc/peer_pages.h"
 #include "grpc/services.h"
-
-#include <stdlib.h>
 
 static bool path_is(const struct http1_request *request, const char *path)
 {
@@ -35,74 +33,6 @@ static void version(struct pages *pages, struct http1_request *request)
                                     "{\"etcdserver\":\"" SERVER_VERSION "\",\"etcdcluster\":\"%s\",\"storage\":\"%s\"}",
                                     cluster != NULL ? cluster : "not_decided",
                                     storage != NULL && storage[0] != '\0' ? storage : "unknown"));
-}
-
-/* --- /members of the peer port (peer.md "Endpoints") --- */
-
-/* Go's JSON: what could end a script is escaped (backend.md "members"). */
-static void json_string(struct buffer *out, const char *text)
-{
-    buffer_append(out, "\"", 1);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\') {
-            buffer_printf(out, "\\%c", *p);
-        } else if (*p < 0x20 || *p == '<' || *p == '>' || *p == '&') {
-            buffer_printf(out, "\\u%04x", *p);
-        } else {
-            buffer_append(out, p, 1);
-        }
-    }
-    buffer_append(out, "\"", 1);
-}
-
-static void json_strings(struct buffer *out, char *const *texts, size_t count)
-{
-    buffer_append(out, "[", 1);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            buffer_append(out, ",", 1);
-        }
-        json_string(out, texts[i]);
-    }
-    buffer_append(out, "]", 1);
-}
-
-static void member_json(struct buffer *out, const struct kv_member *member)
-{
-    buffer_printf(out, "{\"id\":%llu,\"peerURLs\":", (unsigned long long)member->id);
-    json_strings(out, member->peer_urls, member->peer_url_count);
-    if (member->learner) {
-        buffer_printf(out, ",\"isLearner\":true");
-    }
-    if (member->name[0] != '\0') {
-        buffer_printf(out, ",\"name\":");
-        json_string(out, member->name);
-    }
-    if (member->client_url_count > 0) {
-        buffer_printf(out, ",\"clientURLs\":");
-        json_strings(out, member->client_urls, member->client_url_count);
-    }
-    buffer_append(out, "}", 1);
-}
-
-static void members(struct pages *pages, struct http1_request *request)
-{
-    if (!pages_get_only(request)) {
-        return;
-    }
-    struct buffer out = {0};
-    size_t count;
-    const struct kv_member *list = kv_members(core_kv(pages->core), &count);
-    buffer_append(&out, "[", 1);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            buffer_append(&out, ",", 1);
-        }
-        member_json(&out, &list[i]);
-    }
-    buffer_append(&out, "]\n", 2);
-    http1_respond(request, 200, "application/json", buffer_bytes(&out));
-    buffer_free(&out);
 }
 
 /* --- what holds for every path of the client port --- */
@@ -151,12 +81,13 @@ static bool host_allowed(struct pages *pages, struct http1_request *request)
     if (listed(pages->hosts, pages->host_count, host)) {
         return true;
     }
-    http1_error(request, 421,
-                arena_printf(&request->arena,
-                             "This request names the host \"%.*s\", which is not one that this server answers to.\n"
-                             "A web page that a browser was lured to can reach local servers in this way (DNS Rebinding).\n"
-                             "If the name is right, add it to --host-whitelist, or use TLS.",
-                             (int)host.len, (const char *)host.data));
+    http1_error(
+        request, 421,
+        arena_printf(&request->arena,
+                     "This request names the host \"%.*s\", which is not one that this server answers to.\n"
+                     "A web page that a browser was lured to can reach local servers in this way (DNS Rebinding).\n"
+                     "If the name is right, add it to --host-whitelist, or use TLS.",
+                     (int)host.len, (const char *)host.data));
     return false;
 }
 
@@ -166,15 +97,12 @@ void pages_handle(void *owner, struct http1_request *request)
     if (pages->port == PAGES_CLIENT && (cors(pages, request) || !host_allowed(pages, request))) {
         return;
     }
-    if (pages->port != PAGES_PEER && health_page(pages->core, request)) {
+    if (pages->port == PAGES_PEER ? peer_pages_handle(pages->core, request) : health_page(pages->core, request)) {
         return;
     }
     if (pages->port != PAGES_METRICS && path_is(request, "/version")) {
         version(pages, request);
-    } else if (pages->port == PAGES_PEER && path_is(request, "/members")) {
-        members(pages, request);
-    } else if (pages->port != PAGES_CLIENT || pages->gateway == NULL ||
-               !pages->gateway(pages->gateway_owner, request)) {
+    } else if (pages->more == NULL || !pages->more(pages->more_owner, request)) {
         http1_not_found(request);
     }
 }

@@ -1,5 +1,5 @@
 /* The plain HTTP pages beside gRPC: /health, /livez, /readyz, /version (http.tsv), CORS, and the whitelist of hosts.
- * For the client port, the metrics port and the peer port. */
+ * For the client port, the metrics port and the peer port (with grpc/peer_pages.h). */
 #ifndef GRPC_PAGES_H
 #define GRPC_PAGES_H
 
@@ -15,9 +15,10 @@ struct pages {
     size_t cors_count;
     const char *const *hosts; /* allowed hosts; "*" or none = all. Client port */
     size_t host_count;
-    /* The JSON gateway: true if it took the request. NULL = there is none. */
-    bool (*gateway)(void *owner, struct http1_request *request);
-    void *gateway_owner;
+    /* Asked last, true if it took the request: the JSON gateway on the client port, raft's pages on the peer port. NULL
+     * = there is nothing more. */
+    bool (*more)(void *owner, struct http1_request *request);
+    void *more_owner;
 };
 
 /* For http1_options.handle; owner is a struct pages. */

@@ -58,6 +58,14 @@ static void member_list(void *service, struct call *call, const ProtobufCMessage
 static const struct call_route routes[] = {
     {"/etcdserverpb.Cluster/MemberList", CALL_UNARY, CALL_CONTROL, &etcdserverpb__member_list_request__descriptor,
      &etcdserverpb__member_list_response__descriptor, member_list, NULL},
+    {"/etcdserverpb.Cluster/MemberAdd", CALL_UNARY, CALL_CONTROL, &etcdserverpb__member_add_request__descriptor,
+     &etcdserverpb__member_add_response__descriptor, service_not_yet, NULL},
+    {"/etcdserverpb.Cluster/MemberRemove", CALL_UNARY, CALL_CONTROL, &etcdserverpb__member_remove_request__descriptor,
+     &etcdserverpb__member_remove_response__descriptor, service_not_yet, NULL},
+    {"/etcdserverpb.Cluster/MemberUpdate", CALL_UNARY, CALL_CONTROL, &etcdserverpb__member_update_request__descriptor,
+     &etcdserverpb__member_update_response__descriptor, service_not_yet, NULL},
+    {"/etcdserverpb.Cluster/MemberPromote", CALL_UNARY, CALL_CONTROL, &etcdserverpb__member_promote_request__descriptor,
+     &etcdserverpb__member_promote_response__descriptor, service_not_yet, NULL},
 };
 
 void service_cluster(struct services *services, struct server *server)

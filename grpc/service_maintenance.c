@@ -190,6 +190,12 @@ static const struct call_route routes[] = {
      &etcdserverpb__hash_response__descriptor, hash_all, NULL},
     {"/etcdserverpb.Maintenance/HashKV", CALL_UNARY, CALL_CONTROL, &etcdserverpb__hash_kvrequest__descriptor,
      &etcdserverpb__hash_kvresponse__descriptor, hash_kv, NULL},
+    {"/etcdserverpb.Maintenance/MoveLeader", CALL_UNARY, CALL_CONTROL, &etcdserverpb__move_leader_request__descriptor,
+     &etcdserverpb__move_leader_response__descriptor, service_not_yet, NULL},
+    {"/etcdserverpb.Maintenance/Downgrade", CALL_UNARY, CALL_CONTROL, &etcdserverpb__downgrade_request__descriptor,
+     &etcdserverpb__downgrade_response__descriptor, service_not_yet, NULL},
+    {"/etcdserverpb.Maintenance/Snapshot", CALL_SERVER_STREAM, CALL_CONTROL,
+     &etcdserverpb__snapshot_request__descriptor, &etcdserverpb__snapshot_response__descriptor, service_not_yet, NULL},
 };
 
 void service_maintenance(struct services *services, struct server *server)

@@ -81,6 +81,13 @@ void service_propose(struct services *services, struct call *call, Etcdserverpb_
     call->handler = &handler;
 }
 
+void service_not_yet(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    call_fail_text(call, GRPC_UNIMPLEMENTED, "%s is not supported by kedge yet", call->route->path + 1);
+}
+
 /* --- what holds for every call --- */
 
 int services_intercept(void *owner, struct call *call)
@@ -111,6 +118,7 @@ void services_register(struct services *services, struct server *server)
     service_lease(services, server);
     service_cluster(services, server);
     service_maintenance(services, server);
+    service_auth(services, server);
     service_health(services, server);
 }
 

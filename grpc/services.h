@@ -53,11 +53,15 @@ struct service_write {
 void service_propose(struct services *services, struct call *call, Etcdserverpb__InternalRaftRequest *internal,
                      void (*after)(struct service_write *write, ProtobufCMessage *response));
 
+/* A method that etcd has and kedge has not yet: refused by its name, with Unimplemented. */
+void service_not_yet(void *service, struct call *call, const ProtobufCMessage *message);
+
 void service_kv(struct services *services, struct server *server);
 void service_watch(struct services *services, struct server *server);
 void service_lease(struct services *services, struct server *server);
 void service_cluster(struct services *services, struct server *server);
 void service_maintenance(struct services *services, struct server *server);
+void service_auth(struct services *services, struct server *server);
 void service_health(struct services *services, struct server *server);
 
 bool service_watch_run(struct services *services); /* pulls for streams that have become ready */

@@ -8,6 +8,7 @@
 #include "grpc/pages.h"
 #include "grpc/server.h"
 #include "grpc/services.h"
+#include "raft/peer/peer_http.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -32,6 +33,7 @@ struct serving {
     struct services services;
     struct pages client_pages;
     struct gateway gateway;
+    struct peer_http peer_http;
     struct http_port *ports; /* metrics and peer listeners */
     size_t port_count;
     struct loop_hook core_hook;
@@ -156,6 +158,10 @@ static void open_http_port(struct serving *serving, const struct url *url, enum 
     struct http_port *port = &serving->ports[serving->port_count++];
     char reason[256];
     port->pages = (struct pages){.core = serving->member.core, .port = kind};
+    if (kind == PAGES_PEER) {
+        port->pages.more = peer_http_handle;
+        port->pages.more_owner = &serving->peer_http;
+    }
     port->options = (struct http1_options){.handle = pages_handle, .owner = &port->pages};
     if (listener_open(&port->listener, &serving->loop, url->host, url_port(url), reason, sizeof reason) != 0) {
         refuse_port(url, reason);
@@ -165,9 +171,20 @@ static void open_http_port(struct serving *serving, const struct url *url, enum 
     log_info(kind == PAGES_PEER ? "serving peer traffic" : "serving metrics", log_str("address", url->text));
 }
 
+static bool member_removed(void *owner, uint64_t id)
+{
+    const struct serving *serving = owner;
+    return kv_member_removed(core_kv(serving->member.core), id);
+}
+
 static void open_http_ports(struct serving *serving)
 {
     const struct config *config = serving->config;
+    serving->peer_http = (struct peer_http){.member_id = serving->member.id,
+                                            .cluster_id = serving->member.cluster_id,
+                                            .version = SERVER_VERSION,
+                                            .removed = member_removed,
+                                            .owner = serving};
     size_t count = config->listen_peer_urls.count + config->listen_metrics_urls.count;
     serving->ports = mem_zalloc((count + 1) * sizeof *serving->ports);
     for (size_t i = 0; i < config->listen_peer_urls.count; i++) {
@@ -222,8 +239,8 @@ static void open_client_ports(struct serving *serving)
     serving->gateway =
         (struct gateway){.server = serving->server, .intercept = services_intercept, .owner = &serving->services};
     if (config->enable_grpc_gateway) {
-        serving->client_pages.gateway = gateway_handle;
-        serving->client_pages.gateway_owner = &serving->gateway;
+        serving->client_pages.more = gateway_handle;
+        serving->client_pages.more_owner = &serving->gateway;
     }
     serving->services = (struct services){.core = serving->member.core,
                                           .loop = &serving->loop,
