@@ -14,7 +14,6 @@
 #define CONTINUATIONS 16
 #define MAX_PING_STRIKES 2                          /* grpc-go */
 #define IDLE_PING_MS ((uint64_t)2 * 60 * 60 * 1000) /* pings without a stream: not closer than this */
-#define CHECK_MS 10000                              /* how often stalled answers are looked for */
 #define DRAIN_MS 1000                               /* for the answer to the ping behind the first GOAWAY */
 
 static const uint8_t keepalive_ping[8] = "kdgalive";
@@ -33,11 +32,17 @@ static uint64_t now_ms(const struct http2 *h)
 /* --- time: keepalive, stalled answers, draining ---------------------------------------------------------------------
  */
 
+/* How often stalled answers are looked for. */
+static uint64_t check_ms(const struct http2 *h)
+{
+    return h->server->options.answer_timeout_ms / 3 + 1;
+}
+
 static void set_timer(struct http2 *h)
 {
     const struct server_options *o = &h->server->options;
     uint64_t at = h->ping_deadline_ms != 0 ? h->ping_deadline_ms : h->last_read_ms + o->keepalive_interval_ms;
-    uint64_t check = now_ms(h) + (h->draining ? DRAIN_MS : CHECK_MS);
+    uint64_t check = now_ms(h) + (h->draining ? DRAIN_MS : check_ms(h));
     if ((h->answering > 0 || h->draining) && check < at) {
         at = check;
     }
@@ -51,7 +56,7 @@ static void cut_stalled(struct http2 *h)
     list_each(node, &h->streams)
     {
         struct stream *s = container_of(node, struct stream, node);
-        if (s->phase == STREAM_ENDED && !s->finished && now - s->progress_ms >= HTTP2_STALL_MS) {
+        if (s->phase == STREAM_ENDED && !s->finished && now - s->progress_ms >= h->server->options.answer_timeout_ms) {
             stream_drop_source(s);
             nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
             http2_flush(h);
@@ -322,7 +327,7 @@ static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
         connection_close(connection);
         return 0;
     }
-    if (h->answering > 0 && h->timer.node.key > now_ms(h) + CHECK_MS) {
+    if (h->answering > 0 && h->timer.node.key > now_ms(h) + check_ms(h)) {
         set_timer(h);
     }
     end_if_over(h);

@@ -134,6 +134,8 @@ static void set_defaults(struct server *server)
     o->keepalive_min_time_ms = o->keepalive_min_time_ms == 0 ? 5000 : o->keepalive_min_time_ms;
     o->keepalive_interval_ms = o->keepalive_interval_ms == 0 ? 7200000 : o->keepalive_interval_ms;
     o->keepalive_timeout_ms = o->keepalive_timeout_ms == 0 ? 20000 : o->keepalive_timeout_ms;
+    /* With the answer goes the revision that it pins (design.md, "Pin"). */
+    o->answer_timeout_ms = o->answer_timeout_ms == 0 ? 30000 : o->answer_timeout_ms;
     server->http1 = o->http1;
     if (server->http1.handle == NULL) {
         server->http1.handle = not_found;

@@ -27,6 +27,7 @@ struct server_options {
     uint64_t keepalive_min_time_ms;  /* client pings closer than this are strikes; 0 = 5 s */
     uint64_t keepalive_interval_ms;  /* server PING after this idle time; 0 = 2 h */
     uint64_t keepalive_timeout_ms;   /* connection closed if that is unanswered; 0 = 20 s */
+    uint64_t answer_timeout_ms;      /* a client takes nothing of its answer for so long: given up; 0 = 30 s */
     size_t max_connections;          /* 0 = no limit */
     struct server_lane lanes[CALL_LANES];
     struct http1_options http1; /* handle: for everything that is not gRPC; NULL = 404 */

@@ -28,8 +28,6 @@
  * before it counts as an attack (HPACK bomb). */
 #define HTTP2_HEADER_BYTES ((size_t)64 * 1024)
 #define HTTP2_HEADER_BOMB_BYTES ((size_t)1024 * 1024)
-/* An answer that the client takes nothing of for so long is given up, with the snapshot it pins (design.md, "Pin"). */
-#define HTTP2_STALL_MS 30000
 /* Bytes that call_send may queue before call_writable says no. */
 #define STREAM_QUEUE_BYTES ((size_t)64 * 1024)
 

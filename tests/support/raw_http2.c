@@ -179,7 +179,7 @@ static void tell(struct raw_http2 *raw, uint8_t *frame, size_t len)
         if ((flags & NGHTTP2_FLAG_ACK) != 0 || raw->all) {
             buffer_printf(&raw->text, "PING%s\n", (flags & NGHTTP2_FLAG_ACK) != 0 ? " ACK" : "");
         }
-        if ((flags & NGHTTP2_FLAG_ACK) == 0) {
+        if ((flags & NGHTTP2_FLAG_ACK) == 0 && !raw->deaf) {
             raw_http2_frame(raw, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, payload, len);
         }
         break;

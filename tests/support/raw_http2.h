@@ -23,6 +23,7 @@ struct raw_http2 {
     struct buffer in;
     struct buffer text;
     bool all, ended;
+    bool deaf; /* answers no pings */
 };
 
 void raw_http2_open(struct raw_http2 *raw, int port, struct loop *loop); /* connects; sends nothing */

@@ -581,6 +581,113 @@ static void test_window_overflow_is_an_error(void **state)
     assert_true(f->raw.ended);
 }
 
+/* --- keepalive, answers that nobody takes, stopping -----------------------------------------------------------------
+ */
+
+static int set_up_impatient(void **state)
+{
+    return set_up_with(state, (struct server_options){.keepalive_interval_ms = 30, .keepalive_timeout_ms = 30});
+}
+
+static int set_up_impatient_for_answers(void **state)
+{
+    return set_up_with(state, (struct server_options){.answer_timeout_ms = 60});
+}
+
+static void test_peer_that_answers_no_ping_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    f->raw.deaf = f->raw.all = true;
+    raw_http2_greet(&f->raw);
+    const char *got = raw_http2_receive(&f->raw, 300);
+    assert_non_null(strstr(got, "PING\nEOF\n"));
+}
+
+static void test_peer_that_answers_pings_stays(void **state)
+{
+    struct fixture *f = *state;
+    raw_http2_greet(&f->raw);
+    for (int i = 0; i < 10; i++) {
+        raw_http2_receive(&f->raw, 20);
+        assert_false(f->raw.ended);
+    }
+}
+
+/* SETTINGS_INITIAL_WINDOW_SIZE = 0: no DATA may be sent. */
+static void close_windows(struct fixture *f)
+{
+    raw_http2_greet(&f->raw);
+    raw_http2_frame(&f->raw, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+}
+
+static void test_answer_that_nobody_takes_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    close_windows(f);
+    raw_http2_headers(&f->raw, 1, 0, RANGE GRPC);
+    raw_http2_message(&f->raw, 1, END, "\x0a\1x", 3);
+    assert_string_equal(raw_http2_receive(&f->raw, 200),
+                        "HEADERS 1 :status=200 content-type=application/grpc\nRST_STREAM 1 CANCEL\n");
+    assert_int_equal(streams_of(f), 0);
+    assert_false(f->raw.ended);
+}
+
+static void test_client_that_takes_no_answers_gets_no_more_streams(void **state)
+{
+    struct fixture *f = *state;
+    close_windows(f);
+    for (int32_t i = 0; i < 10000; i++) {
+        raw_http2_headers(&f->raw, 2 * i + 1, 0, RANGE GRPC);
+        raw_http2_message(&f->raw, 2 * i + 1, END, "\x0a\1x", 3);
+        if (i % 100 == 0) {
+            raw_http2_receive(&f->raw, 0);
+        }
+    }
+    assert_non_null(strstr(raw_http2_receive(&f->raw, QUIET_MS), "REFUSED_STREAM"));
+    assert_true(streams_of(f) <= 8192);
+    assert_others_are_served(f);
+}
+
+/* Each stream sends 60 KB of a message of 2 MB and then nothing: together more than a connection may keep. */
+static void test_unfinished_requests_beyond_the_bound_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *part = mem_zalloc(60000);
+    bool refused_one = false;
+    part[2] = 0x1f;
+    raw_http2_greet(&f->raw);
+    for (int32_t i = 0; i < 1300 && !refused_one; i++) {
+        raw_http2_headers(&f->raw, 2 * i + 1, 0, RANGE GRPC);
+        for (size_t at = 0; at < 60000; at += 15000) {
+            raw_http2_frame(&f->raw, NGHTTP2_DATA, 0, 2 * i + 1, part + at, 15000);
+        }
+        refused_one = strstr(raw_http2_receive(&f->raw, 1), "grpc-status=8") != NULL;
+    }
+    assert_true(refused_one);
+    assert_false(f->raw.ended);
+    assert_others_are_served(f);
+    free(part);
+}
+
+static void stopped(void *owner)
+{
+    (void)owner;
+}
+
+static void test_stop_is_told_with_two_goaways(void **state)
+{
+    struct fixture *f = *state;
+    raw_http2_greet(&f->raw);
+    raw_http2_headers(&f->raw, 1, 0, POST_TO("/etcdserverpb.Watch/Watch") GRPC);
+    expect(f, "");
+    server_stop(f->server, 5000, stopped, NULL);
+    expect(f, "GOAWAY 2147483647 NO_ERROR \nGOAWAY 1 NO_ERROR \n");
+    raw_http2_frame(&f->raw, NGHTTP2_DATA, END, 1, NULL, 0);
+    expect(
+        f,
+        "HEADERS 1 :status=200 content-type=application/grpc\nHEADERS 1 END_STREAM grpc-status=0 grpc-message=\nEOF\n");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -630,6 +737,13 @@ int main(void)
         TEST(test_header_bomb_ends_the_connection),
         TEST(test_settings_flood_ends_the_connection_of_a_peer_that_does_not_read),
         TEST(test_window_overflow_is_an_error),
+        cmocka_unit_test_setup_teardown(test_peer_that_answers_no_ping_is_dropped, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(test_peer_that_answers_pings_stays, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(test_answer_that_nobody_takes_is_given_up, set_up_impatient_for_answers,
+                                        tear_down),
+        TEST(test_client_that_takes_no_answers_gets_no_more_streams),
+        TEST(test_unfinished_requests_beyond_the_bound_are_refused),
+        TEST(test_stop_is_told_with_two_goaways),
     };
     int failed = cmocka_run_group_tests(dialogues, NULL, NULL);
     return getenv("KEDGE_RAW_PORT") != NULL ? failed : failed + cmocka_run_group_tests(floods, NULL, NULL);
