@@ -60,14 +60,17 @@ static inline const void *member_of(const ProtobufCMessage *message, unsigned of
     return (const uint8_t *)message + offset;
 }
 
+/* By far the most frequent case: one of the many messages that a message may have, and has not. */
+static inline bool is_absent(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
+{
+    return field->type == PROTOBUF_C_TYPE_MESSAGE && field->label != PROTOBUF_C_LABEL_REQUIRED &&
+           *(const void *const *)member_of(message, field->offset) == NULL;
+}
+
 /* Is this field, which is not a repeated one, written? As protobuf-c decides it. */
 static inline bool is_set(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {
     const void *member = member_of(message, field->offset);
-    if (field->type == PROTOBUF_C_TYPE_MESSAGE && field->label != PROTOBUF_C_LABEL_REQUIRED &&
-        *(const void *const *)member == NULL) {
-        return false; /* by far the most frequent case */
-    }
     bool pointer = field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING;
     if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
         uint32_t chosen = *(const uint32_t *)member_of(message, field->quantifier_offset);
@@ -173,10 +176,15 @@ static struct repeated repeated_of(const ProtobufCFieldDescriptor *field, const 
     };
 }
 
-static size_t repeated_size(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message, size_t tag)
+static inline size_t tag_size(const ProtobufCFieldDescriptor *field)
+{
+    return field->id < 16 ? 1 : varint_size((uint64_t)field->id << 3);
+}
+
+static size_t repeated_size(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {
     struct repeated all = repeated_of(field, message);
-    size_t size = 0;
+    size_t size = 0, tag = tag_size(field);
     for (size_t i = 0; i < all.count; i++) {
         size += value_size(field->type, all.elements + i * all.step);
     }
@@ -192,11 +200,13 @@ static size_t message_size(const ProtobufCMessage *message)
     size_t size = 0;
     for (unsigned i = 0; i < type->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &type->fields[i];
-        size_t tag = varint_size((uint64_t)field->id << 3);
+        if (is_absent(field, message)) {
+            continue;
+        }
         if (field->label == PROTOBUF_C_LABEL_REPEATED) {
-            size += repeated_size(field, message, tag);
+            size += repeated_size(field, message);
         } else if (is_set(field, message)) {
-            size += tag + value_size(field->type, member_of(message, field->offset));
+            size += tag_size(field) + value_size(field->type, member_of(message, field->offset));
         }
     }
     for (unsigned i = 0; i < message->n_unknown_fields; i++) {
@@ -287,6 +297,9 @@ static uint8_t *message_write(const ProtobufCMessage *message, uint8_t *end)
     }
     for (unsigned i = type->n_fields; i-- > 0;) {
         const ProtobufCFieldDescriptor *field = &type->fields[i];
+        if (is_absent(field, message)) {
+            continue;
+        }
         if (field->label == PROTOBUF_C_LABEL_REPEATED) {
             end = repeated_write(field, message, end);
         } else if (is_set(field, message)) {

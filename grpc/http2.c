@@ -390,7 +390,8 @@ void http2_accept(struct server *server, struct connection *connection, struct b
     list_init(&h->streams);
     list_push_back(&server->sessions, &h->node);
     server->session_count++;
-    CHECK(nghttp2_session_server_new2(&h->session, server->callbacks, h, server->session_options) == 0);
+    CHECK(nghttp2_session_server_new3(&h->session, server->callbacks, h, server->session_options,
+                                      pool_mem(&server->memory)) == 0);
     send_settings(h);
     set_timer(h);
     connection_switch(connection, &protocol, h, already_read);

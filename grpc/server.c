@@ -293,6 +293,7 @@ void server_free(struct server *server)
     loop_timer_stop(server->loop, &server->grace);
     loop_hook_remove(server->loop, &server->hook);
     stream_pool_free(server);
+    pool_free(&server->memory);
     routes_free(&server->routes);
     nghttp2_session_callbacks_del(server->callbacks);
     nghttp2_option_del(server->session_options);

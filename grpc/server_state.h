@@ -6,6 +6,7 @@
 #include "base/net/listener.h"
 #include "grpc/frame.h"
 #include "grpc/outgoing.h"
+#include "grpc/pool.h"
 #include "grpc/pump.h"
 #include "grpc/routes.h"
 #include "grpc/server.h"
@@ -50,6 +51,7 @@ struct server {
     struct lane lanes[CALL_LANES];
     struct list resumed; /* of stream.resume_node: call_resume was called, or lane credit came */
     struct loop_hook hook;
+    struct pool memory; /* the sessions' */
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *session_options;
     struct http1_options http1;

@@ -6,6 +6,7 @@
 
 struct caller {
     struct run *run;
+    struct client *client;
     uint64_t begun_ns;
 };
 
@@ -13,7 +14,7 @@ struct run {
     const struct bench_options *options;
     struct bench_result *result;
     struct loop loop;
-    struct client *client;
+    struct client **clients; /* one for each connection; each caller stays with its own, as in etcd's load program */
     struct random random;
     struct buffer request;
     struct caller *callers;
@@ -101,7 +102,7 @@ static void start(struct caller *caller, uint64_t begun_ns)
     const struct client_call_options options = {.state = caller};
     caller->begun_ns = begun_ns;
     run->started++;
-    struct client_call *call = client_open(run->client, path, &handler, &options);
+    struct client_call *call = client_open(caller->client, path, &handler, &options);
     client_send(call, buffer_bytes(&run->request));
     client_half_close(call);
 }
@@ -137,14 +138,18 @@ void bench_calls(const struct bench_options *options, struct bench_result *resul
     run->result = result;
     random_seed(&run->random, options->seed);
     loop_init(&run->loop);
-    const struct client_options client_options = {.endpoints = options->endpoints, .connections = options->connections};
-    run->client = client_new(&run->loop, &client_options);
+    const struct client_options client_options = {.endpoints = options->endpoints, .connections = 1};
+    run->clients = mem_zalloc(options->connections * sizeof(struct client *));
+    for (unsigned i = 0; i < options->connections; i++) {
+        run->clients[i] = client_new(&run->loop, &client_options);
+    }
     run->callers = mem_zalloc(options->clients * sizeof *run->callers);
     run->idle = mem_zalloc(options->clients * sizeof(struct caller *));
     run->begin_ns = loop_clock_ns();
     run->end_ns = run->begin_ns + (uint64_t)(options->seconds * 1e9);
     for (unsigned i = 0; i < options->clients; i++) {
         run->callers[i].run = run;
+        run->callers[i].client = run->clients[i % options->connections];
         if (options->rate > 0) {
             run->idle[run->idle_count++] = &run->callers[i];
         } else if (!over(run)) {
@@ -163,7 +168,10 @@ void bench_calls(const struct bench_options *options, struct bench_result *resul
         loop_hook_remove(&run->loop, &run->pace);
         loop_timer_stop(&run->loop, &run->tick);
     }
-    client_free(run->client);
+    for (unsigned i = 0; i < options->connections; i++) {
+        client_free(run->clients[i]);
+    }
+    free(run->clients);
     loop_close(&run->loop);
     buffer_free(&run->request);
     free(run->callers);
