@@ -4,6 +4,7 @@
 #include "base/pb.h"
 #include "grpc/json.h"
 #include "kv/rpc.pb-c.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -74,6 +75,7 @@ static const struct gateway_route gateway_routes[] = {
 struct gateway_call {
     struct call call; /* first */
     struct http1_request *request;
+    struct loop_timer deadline;
     bool ended;
 };
 
@@ -131,6 +133,7 @@ static struct gateway_call *end(struct call *call)
     CHECK(!gateway->ended);
     gateway->ended = true;
     gateway->request->on_abort = NULL;
+    loop_timer_stop(gateway->request->loop, &gateway->deadline);
     return gateway;
 }
 
@@ -187,7 +190,17 @@ static void finish(struct call *call, enum grpc_code code, const char *text)
     done(gateway);
 }
 
-/* Only Authorization and Grpc-Metadata-* pass (grpc.md). */
+static bool printable(struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] < ' ' || value.data[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Only Authorization and Grpc-Metadata-* pass (grpc.md), and of those what gRPC allows as a value. */
 static struct bytes metadata(const struct call *call, const char *name)
 {
     const struct gateway_call *gateway = container_of(call, const struct gateway_call, call);
@@ -196,7 +209,8 @@ static struct bytes metadata(const struct call *call, const char *name)
     }
     char header[128];
     snprintf(header, sizeof header, "grpc-metadata-%s", name);
-    return http1_header(gateway->request, header);
+    struct bytes value = http1_header(gateway->request, header);
+    return printable(value) ? value : (struct bytes){0};
 }
 
 static void unexpected_source(struct call *call)
@@ -213,14 +227,32 @@ static const struct call_ops gateway_ops = {
     .finish = finish,
 };
 
-static void aborted(struct http1_request *request)
+/* The call ends without its service. */
+static void cancel(struct gateway_call *gateway, int reason)
 {
-    struct gateway_call *gateway = request->state;
-    gateway->ended = true;
+    end(&gateway->call);
     if (gateway->call.handler != NULL && gateway->call.handler->on_cancel != NULL) {
-        gateway->call.handler->on_cancel(&gateway->call, ERR_CONTEXT_CANCELED);
+        gateway->call.handler->on_cancel(&gateway->call, reason);
     }
     done(gateway);
+}
+
+static void aborted(struct http1_request *request)
+{
+    cancel(request->state, ERR_CONTEXT_CANCELED);
+}
+
+static void respond_failure(struct http1_request *request, int error)
+{
+    respond_error(request, gateway_status(error_code(error)), error_code(error), error_text(error));
+}
+
+static void too_late(struct loop_timer *timer)
+{
+    struct gateway_call *gateway = container_of(timer, struct gateway_call, deadline);
+    struct http1_request *request = gateway->request;
+    cancel(gateway, ERR_CONTEXT_DEADLINE_EXCEEDED);
+    respond_failure(request, ERR_CONTEXT_DEADLINE_EXCEEDED);
 }
 
 /* --- from request to call --- */
@@ -235,8 +267,34 @@ static const struct gateway_route *find(struct bytes path)
     return NULL;
 }
 
+/* Grpc-Timeout as grpc-gateway reads it: unlike gRPC itself with a sign and any number of digits. *timeout_ms is
+ * UINT64_MAX without one, 0 when it is over already. */
+static bool read_timeout(struct http1_request *request, uint64_t *timeout_ms)
+{
+    static const char units[] = "HMSmun";
+    static const double unit_ms[] = {3600000, 60000, 1000, 1, 1e-3, 1e-6};
+    struct bytes value = http1_header(request, "grpc-timeout");
+    *timeout_ms = UINT64_MAX;
+    if (value.len == 0) {
+        return true;
+    }
+    const char *text = arena_printf(&request->arena, "%.*s", (int)value.len, (const char *)value.data);
+    const char *unit = value.len < 2 ? NULL : strchr(units, text[value.len - 1]);
+    char *end;
+    errno = 0;
+    long long count = strtoll(text, &end, 10);
+    if (unit == NULL || *unit == '\0' || end != text + value.len - 1 || errno != 0 || text[0] == ' ') {
+        return false;
+    }
+    double ms = (double)count * unit_ms[unit - units];
+    if (count != 0) { /* 0 is none */
+        *timeout_ms = ms < 1 ? 0 : ms > 9e15 ? UINT64_MAX : (uint64_t)ms;
+    }
+    return true;
+}
+
 static void start(struct gateway *gateway, struct http1_request *request, const struct call_route *route, void *service,
-                  struct bytes encoded)
+                  struct bytes encoded, uint64_t timeout_ms)
 {
     struct gateway_call *owner = mem_zalloc(sizeof *owner);
     struct call *call = &owner->call;
@@ -245,7 +303,7 @@ static void start(struct gateway *gateway, struct http1_request *request, const 
     call->route = route;
     call->service = service;
     call->peer = request->peer;
-    call->deadline_ms = CALL_NO_DEADLINE;
+    call->deadline_ms = timeout_ms == UINT64_MAX ? CALL_NO_DEADLINE : loop_now_ms(request->loop) + timeout_ms;
     call->lane = route->lane;
     call->request_bytes = encoded.len;
     list_init(&call->node);
@@ -259,7 +317,18 @@ static void start(struct gateway *gateway, struct http1_request *request, const 
         call_fail(call, error);
         return;
     }
+    if (timeout_ms != UINT64_MAX) {
+        owner->deadline.fire = too_late;
+        loop_timer_set(request->loop, &owner->deadline, call->deadline_ms);
+    }
     route->unary(service, call, message);
+}
+
+static void refuse_length(struct gateway *gateway, struct http1_request *request, size_t length)
+{
+    respond_error(request, 429, GRPC_RESOURCE_EXHAUSTED,
+                  arena_printf(&request->arena, "grpc: received message larger than max (%zu vs. %zu)", length,
+                               gateway->max_receive_bytes));
 }
 
 static void call_route(struct gateway *gateway, struct http1_request *request, const struct gateway_route *found)
@@ -267,15 +336,25 @@ static void call_route(struct gateway *gateway, struct http1_request *request, c
     struct buffer encoded = {0};
     const char *reason = NULL;
     void *service = NULL;
+    uint64_t timeout_ms;
     const struct call_route *route = server_find(gateway->server, bytes_str(found->method), &service);
-    if (json_parse_message(found->request, request->body, &encoded, &request->arena, &reason) != 0) {
+    if (!read_timeout(request, &timeout_ms)) {
+        struct bytes timeout = http1_header(request, "grpc-timeout");
+        respond_error(
+            request, 400, GRPC_INVALID_ARGUMENT,
+            arena_printf(&request->arena, "invalid grpc-timeout: %.*s", (int)timeout.len, (const char *)timeout.data));
+    } else if (json_parse_message(found->request, request->body, &encoded, &request->arena, &reason) != 0) {
         respond_error(request, 400, GRPC_INVALID_ARGUMENT, reason);
     } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
         respond_error(request, 501, GRPC_UNIMPLEMENTED,
                       arena_printf(&request->arena, "%s is not supported by kedge%s yet", found->method + 1,
                                    route != NULL ? "'s gateway" : ""));
+    } else if (timeout_ms == 0) {
+        respond_failure(request, ERR_CONTEXT_DEADLINE_EXCEEDED);
+    } else if (encoded.len > gateway->max_receive_bytes) {
+        refuse_length(gateway, request, encoded.len);
     } else {
-        start(gateway, request, route, service, buffer_bytes(&encoded));
+        start(gateway, request, route, service, buffer_bytes(&encoded), timeout_ms);
     }
     buffer_free(&encoded);
 }

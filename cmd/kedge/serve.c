@@ -219,7 +219,9 @@ static struct server_options server_settings(struct serving *serving)
         .max_connections = connection_limit(),
         .lanes = {[CALL_CONTROL] = {.operations = 4096, .bytes = (size_t)64 << 20},
                   [CALL_NORMAL] = {.operations = 0, .bytes = (size_t)256 << 20}},
-        .http1 = {.handle = pages_handle, .owner = &serving->client_pages},
+        .http1 = {.handle = pages_handle,
+                  .owner = &serving->client_pages,
+                  .max_body_bytes = gateway_body_bytes(config->max_request_bytes + GRPC_OVERHEAD_BYTES)},
         .intercept = services_intercept,
         .owner = &serving->services,
     };
@@ -237,7 +239,10 @@ static void open_client_ports(struct serving *serving)
     struct server_options settings = server_settings(serving);
     serving->server = server_new(&serving->loop, &settings);
     serving->gateway =
-        (struct gateway){.server = serving->server, .intercept = services_intercept, .owner = &serving->services};
+        (struct gateway){.server = serving->server,
+                         .max_receive_bytes = settings.max_receive_bytes,
+                         .intercept = services_intercept,
+                         .owner = &serving->services};
     if (config->enable_grpc_gateway) {
         serving->client_pages.more = gateway_handle;
         serving->client_pages.more_owner = &serving->gateway;
