@@ -24,7 +24,8 @@ void sim_check_free(struct sim_check *c)
     free(c->told);
 }
 
-/* --- what clients were told ---------------------------------------------------------------------------------------- */
+/* --- what clients were told ----------------------------------------------------------------------------------------
+ */
 
 void sim_check_proposed(struct sim_check *c, uint64_t id)
 {
@@ -67,7 +68,8 @@ void sim_check_acknowledged(struct sim_check *c, uint64_t id, const struct model
 void sim_check_read(struct sim_check *c, struct sim_read read, int64_t floor)
 {
     if (read.revision < floor) {
-        sim_fail(c->sim, "a linearizable read at revision %" PRId64 " began after revision %" PRId64 " was acknowledged",
+        sim_fail(c->sim,
+                 "a linearizable read at revision %" PRId64 " began after revision %" PRId64 " was acknowledged",
                  read.revision, floor);
     }
     if (c->read_count == c->read_capacity) {
@@ -79,7 +81,8 @@ void sim_check_read(struct sim_check *c, struct sim_read read, int64_t floor)
     c->sim->result->reads++;
 }
 
-/* --- leases -------------------------------------------------------------------------------------------------------- */
+/* --- leases --------------------------------------------------------------------------------------------------------
+ */
 
 static struct sim_told_lease *find_told(struct sim_check *c, int64_t id)
 {
@@ -125,7 +128,8 @@ void sim_check_saving(struct sim_check *c, const struct raft_entry *entry)
     arena_free(&arena);
 }
 
-/* --- the log ------------------------------------------------------------------------------------------------------- */
+/* --- the log -------------------------------------------------------------------------------------------------------
+ */
 
 static bool same_entry(const struct sim_entry *a, const struct raft_entry *b)
 {
@@ -179,10 +183,11 @@ static void judge_op(struct sim_check *c, struct sim_op *op, const struct model_
                 told->digest == is->digest && (told->revision == 0 || told->revision == is->revision);
     if (!same) {
         sim_fail(c->sim,
-                 "request %" PRIx64 " was told error %d revision %" PRId64 " deleted %" PRId64 " succeeded %d, the model says "
+                 "request %" PRIx64 " was told error %d revision %" PRId64 " deleted %" PRId64
+                 " succeeded %d, the model says "
                  "%d %" PRId64 " %" PRId64 " %d",
-                 op->id, told->error, told->revision, told->deleted, told->succeeded, is->error, is->revision, is->deleted,
-                 is->succeeded);
+                 op->id, told->error, told->revision, told->deleted, told->succeeded, is->error, is->revision,
+                 is->deleted, is->succeeded);
     }
 }
 
@@ -214,7 +219,8 @@ static void judge_read(struct sim_check *c, const struct sim_read *read)
     size_t count;
     uint64_t digest = model_digest_range(&c->model, read->lo, read->hi, read->revision, &count);
     if (read->revision > c->model.revision) {
-        sim_fail(c->sim, "a read saw revision %" PRId64 ", the log ends at %" PRId64, read->revision, c->model.revision);
+        sim_fail(c->sim, "a read saw revision %" PRId64 ", the log ends at %" PRId64, read->revision,
+                 c->model.revision);
     } else if (digest != read->digest || count != read->count) {
         sim_fail(c->sim, "a read of keys %d to %d at revision %" PRId64 " saw %zu rows, the model has %zu (or others)",
                  read->lo, read->hi, read->revision, read->count, count);
@@ -233,8 +239,8 @@ void sim_check_judge(struct sim_check *c, uint64_t last_index)
     for (; c->op_judged < c->op_count; c->op_judged++) {
         const struct sim_op *op = &c->ops[c->op_judged];
         if (op->acknowledged && !op->logged) {
-            sim_fail(c->sim, "request %" PRIx64 " was acknowledged with revision %" PRId64 " and is not in the log", op->id,
-                     op->told.revision);
+            sim_fail(c->sim, "request %" PRIx64 " was acknowledged with revision %" PRId64 " and is not in the log",
+                     op->id, op->told.revision);
         }
     }
     for (size_t i = 0; i < c->read_count; i++) {
@@ -247,7 +253,8 @@ void sim_check_judge(struct sim_check *c, uint64_t last_index)
     sim_check_watches(c->sim, false);
 }
 
-/* --- the state ----------------------------------------------------------------------------------------------------- */
+/* --- the state -----------------------------------------------------------------------------------------------------
+ */
 
 static void check_row(struct sim_check *c, struct kv *kv, int key)
 {
@@ -265,8 +272,8 @@ static void check_row(struct sim_check *c, struct kv *kv, int key)
         uint8_t bytes[128];
         struct bytes encoded = bytes_of(bytes, row_encode(bytes, &fields));
         if (error != 0 || !bytes_equal(encoded, buffer_bytes(&row))) {
-            sim_fail(c->sim, "%s is not as the model has it at revision %" PRId64 " (error %d)", name, c->model.revision,
-                     error);
+            sim_fail(c->sim, "%s is not as the model has it at revision %" PRId64 " (error %d)", name,
+                     c->model.revision, error);
         }
         if (lease_of(kv_leases(kv), bytes_str(name)) != expected->lease) {
             sim_fail(c->sim, "%s has lost its lease %" PRId64, name, expected->lease);
@@ -293,8 +300,8 @@ void sim_check_state(struct sim_check *c)
         bool found = lease_info(kv_leases(kv), l->id, sim_core_now(c->sim), &info) == 0;
         there += l->there;
         if (found != l->there || (found && info.granted_ttl_s != l->ttl_s)) {
-            sim_fail(c->sim, "lease %" PRId64 ": there %d with TTL %" PRId64 ", the model has %d with %" PRId64, l->id, found,
-                     info.granted_ttl_s, l->there, l->ttl_s);
+            sim_fail(c->sim, "lease %" PRId64 ": there %d with TTL %" PRId64 ", the model has %d with %" PRId64, l->id,
+                     found, info.granted_ttl_s, l->there, l->ttl_s);
         }
     }
     if (lease_count(kv_leases(kv)) != there) {

@@ -35,15 +35,16 @@ static void judge_event(struct sim *s, struct sim_watch *w, const struct sim_rec
     const struct model *m = &s->check.model;
     const struct model_change *c = next_change(m, w);
     if (c == NULL || c->main != r->rev || c->key != r->key || c->dead != r->dead || event_digest(c) != r->digest) {
-        sim_fail(s, "a watch of keys %d to %d got key %d at revision %" PRId64 ", due was key %d at %" PRId64, w->lo, w->hi,
-                 r->key, r->rev, c == NULL ? -1 : c->key, c == NULL ? 0 : c->main);
+        sim_fail(s, "a watch of keys %d to %d got key %d at revision %" PRId64 ", due was key %d at %" PRId64, w->lo,
+                 w->hi, r->key, r->rev, c == NULL ? -1 : c->key, c == NULL ? 0 : c->main);
         return;
     }
     const struct model_change *old = model_at(m, c->key, c->main - 1);
     bool wrong = r->has_prev ? old == NULL || !w->prev_kv || model_digest_change(1, old) != r->prev_digest
                              : w->prev_kv && old != NULL && c->main - 1 >= m->compacted;
     if (wrong) {
-        sim_fail(s, "the event of key %d at revision %" PRId64 " has the wrong previous value, or none", c->key, c->main);
+        sim_fail(s, "the event of key %d at revision %" PRId64 " has the wrong previous value, or none", c->key,
+                 c->main);
     }
     w->next++;
 }
@@ -58,8 +59,8 @@ static void judge(struct sim *s, struct sim_watch *w, const struct sim_record *r
     case SIM_PROGRESS:
         c = next_change(&s->check.model, w);
         if (c != NULL && c->main <= r->rev) {
-            sim_fail(s, "a watch of keys %d to %d was told progress %" PRId64 " before the event of revision %" PRId64, w->lo, w->hi,
-                     r->rev, c->main);
+            sim_fail(s, "a watch of keys %d to %d was told progress %" PRId64 " before the event of revision %" PRId64,
+                     w->lo, w->hi, r->rev, c->main);
         }
         break;
     case SIM_COMPACTED:

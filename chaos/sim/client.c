@@ -33,7 +33,8 @@ static int64_t some_lease(struct sim_client *c)
     return newest == 0 ? 0 : newest - (int64_t)random_below(rnd(c), newest < 6 ? (uint64_t)newest : 6);
 }
 
-/* --- changes ------------------------------------------------------------------------------------------------------- */
+/* --- changes -------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t digest_kvs(Mvccpb__KeyValue **kvs, size_t count)
 {
@@ -261,7 +262,8 @@ static void do_keepalive(struct sim_client *c)
     rest(c);
 }
 
-/* --- reads --------------------------------------------------------------------------------------------------------- */
+/* --- reads ---------------------------------------------------------------------------------------------------------
+ */
 
 static void judge_rows(struct sim_client *c)
 {

@@ -22,7 +22,8 @@ struct sim;
 enum { SIM_CLIENTS = 6, SIM_WATCHERS = 3, SIM_WATCHES = 4 };
 #define SIM_NEVER UINT64_MAX
 
-/* --- checkers ------------------------------------------------------------------------------------------------------ */
+/* --- checkers ------------------------------------------------------------------------------------------------------
+ */
 
 /* A change that was proposed. What it was told is compared with the model when its entry is met in the log. */
 struct sim_op {
@@ -66,7 +67,8 @@ struct sim_check {
     int64_t floor; /* highest revision that anybody was told */
 };
 
-/* --- clients ------------------------------------------------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------------------------------------------------
+ */
 
 enum sim_client_state { SIM_IDLE, SIM_BUSY, SIM_HOLDING };
 
@@ -120,7 +122,8 @@ struct sim_watcher {
     struct sim_watch watches[SIM_WATCHES];
 };
 
-/* --- the member ---------------------------------------------------------------------------------------------------- */
+/* --- the member ----------------------------------------------------------------------------------------------------
+ */
 
 struct sim_queue {
     struct list jobs;

@@ -1,5 +1,5 @@
-/* The core's world: what the server's threads do (cmd/kedge/engine.c), done late by a random while in virtual time. A job
- * is carried out at one moment and reported at a later one; a crash may come in between. */
+/* The core's world: what the server's threads do (cmd/kedge/engine.c), done late by a random while in virtual time. A
+ * job is carried out at one moment and reported at a later one; a crash may come in between. */
 #include "base/check.h"
 #include "base/error.h"
 #include "chaos/sim/internal.h"
@@ -33,7 +33,8 @@ static void disk_died(struct sim *s, struct core_job *job, int error)
     finish(s, job);
 }
 
-/* --- the log ------------------------------------------------------------------------------------------------------- */
+/* --- the log -------------------------------------------------------------------------------------------------------
+ */
 
 /* All saves that wait, with one sync. */
 static void save_group(struct sim *s)
@@ -118,7 +119,8 @@ static void run_log(struct sim *s)
     }
 }
 
-/* --- the store, the worker ----------------------------------------------------------------------------------------- */
+/* --- the store, the worker -----------------------------------------------------------------------------------------
+ */
 
 static void run_store_job(struct sim *s, struct core_job *job)
 {
@@ -194,7 +196,8 @@ uint64_t sim_jobs_due(const struct sim *s)
     return s->work_queue.due_ms < due ? s->work_queue.due_ms : due;
 }
 
-/* --- from the core ------------------------------------------------------------------------------------------------- */
+/* --- from the core -------------------------------------------------------------------------------------------------
+ */
 
 static void checkpoint_data(struct sim *s, struct core_checkpoint *c)
 {

@@ -33,8 +33,10 @@ static bool went_well(struct sim *s, int error, const char *what, char *reason)
 
 static struct wal_config wal_settings(const struct sim *s)
 {
-    return (struct wal_config){
-        .fs = memory_fs_vtable(s->disk), .dir = WAL_DIR, .segment_bytes = 8192 << (s->config.seed % 4), .reserve_bytes = 1024};
+    return (struct wal_config){.fs = memory_fs_vtable(s->disk),
+                               .dir = WAL_DIR,
+                               .segment_bytes = 8192 << (s->config.seed % 4),
+                               .reserve_bytes = 1024};
 }
 
 static bool bootstrap(struct sim *s)
@@ -42,7 +44,8 @@ static bool bootstrap(struct sim *s)
     struct arena arena = {0};
     const char *const urls[] = {"http://localhost:2380"};
     struct bytes change = kv_bootstrap_conf_change(MEMBER_ID, "sim", urls, 1, &arena);
-    const struct raft_entry entry = {.index = 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
+    const struct raft_entry entry = {
+        .index = 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
     const struct raft_hard_state state = {.term = 1, .commit = 1};
     struct wal_config settings = wal_settings(s);
     char *reason = NULL;
@@ -116,7 +119,8 @@ static bool open_state(struct sim *s)
     bool term_differs = stats.applied_index > 0 && stats.applied_term != 0 &&
                         wal_term(s->wal, stats.applied_index) != stats.applied_term;
     if (log->first_index > stats.applied_index + 1 || log->last_index < stats.applied_index || term_differs) {
-        sim_fail(s, "the log has entries %" PRIu64 " to %" PRIu64 ", the store has applied %" PRIu64 " (terms differ: %d)",
+        sim_fail(s,
+                 "the log has entries %" PRIu64 " to %" PRIu64 ", the store has applied %" PRIu64 " (terms differ: %d)",
                  log->first_index, log->last_index, stats.applied_index, term_differs);
         return false;
     }
@@ -218,7 +222,8 @@ void sim_life_start(struct sim *s)
     sim_trace(s, "start", s->recovered, kv_applied_index(s->kv));
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------------------------------------------------
+ */
 
 static void cut_clients(struct sim *s)
 {

@@ -7,11 +7,12 @@
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: kedge-sim [--seed N] [--crashes N] [--canary NAME] [--verbose]\n"
-                    "  --seed N       begin with this seed (1)\n"
-                    "  --crashes N    seed after seed, until there were so many crashes\n"
-                    "  --canary NAME  plant a fault that must be found: lying-sync, lost-event, fast-clock, wrong-apply\n"
-                    "  --verbose      tell what happens\n");
+    fprintf(stderr,
+            "usage: kedge-sim [--seed N] [--crashes N] [--canary NAME] [--verbose]\n"
+            "  --seed N       begin with this seed (1)\n"
+            "  --crashes N    seed after seed, until there were so many crashes\n"
+            "  --canary NAME  plant a fault that must be found: lying-sync, lost-event, fast-clock, wrong-apply\n"
+            "  --verbose      tell what happens\n");
     return 2;
 }
 
@@ -88,8 +89,8 @@ int main(int argc, char **argv)
         seeds++;
     } while (total.crashes < crashes);
     if (crashes > 0) {
-        printf("sim: %" PRIu64 " seeds, %u crash points (%u power losses), %" PRIu64 " answers, %" PRIu64 " events\n", seeds,
-               total.crashes, total.power_losses, total.acknowledged, total.events);
+        printf("sim: %" PRIu64 " seeds, %u crash points (%u power losses), %" PRIu64 " answers, %" PRIu64 " events\n",
+               seeds, total.crashes, total.power_losses, total.acknowledged, total.events);
     }
     return 0;
 }

@@ -161,7 +161,8 @@ static void grant(struct model *m, const Etcdserverpb__LeaseGrantRequest *reques
         m->leases = mem_realloc(m->leases, (m->lease_count + 1) * sizeof *m->leases);
         l = &m->leases[m->lease_count++];
     }
-    *l = (struct model_lease){.id = request->id, .ttl_s = request->ttl < MIN_TTL_S ? MIN_TTL_S : request->ttl, .there = true};
+    *l = (struct model_lease){
+        .id = request->id, .ttl_s = request->ttl < MIN_TTL_S ? MIN_TTL_S : request->ttl, .there = true};
 }
 
 static void revoke(struct model *m, int64_t id, struct model_outcome *outcome)

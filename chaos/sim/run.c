@@ -9,9 +9,9 @@
 #include <stdlib.h>
 
 #define WALL_BASE_MS INT64_C(1700000000000)
-#define SETTLE_MS 30000   /* a start that takes longer than this is stuck */
-#define QUIET_MS 60000    /* leases must be gone after this */
-#define TURNS_MAX 100000  /* turns without time passing: the core spins */
+#define SETTLE_MS 30000  /* a start that takes longer than this is stuck */
+#define QUIET_MS 60000   /* leases must be gone after this */
+#define TURNS_MAX 100000 /* turns without time passing: the core spins */
 
 const char *sim_canary_name(enum sim_canary canary)
 {
@@ -41,8 +41,8 @@ void sim_trace(struct sim *s, const char *what, uint64_t a, uint64_t b)
         s->result->trace ^= s->result->trace >> 29;
     }
     if (s->config.verbose) {
-        fprintf(stderr, "%u %8llu %-10s %llx %llx\n", s->life, (unsigned long long)s->now_ms, what, (unsigned long long)a,
-                (unsigned long long)b);
+        fprintf(stderr, "%u %8llu %-10s %llx %llx\n", s->life, (unsigned long long)s->now_ms, what,
+                (unsigned long long)a, (unsigned long long)b);
     }
 }
 
@@ -51,7 +51,8 @@ uint64_t sim_core_now(const struct sim *s)
     return s->config.canary == SIM_CANARY_FAST_CLOCK ? s->now_ms + s->now_ms / 2 : s->now_ms;
 }
 
-/* --- a life -------------------------------------------------------------------------------------------------------- */
+/* --- a life --------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t next_due(const struct sim *s, bool working)
 {
@@ -197,7 +198,8 @@ static void one_life(struct sim *s)
     s->now_ms += 20 + random_below(&s->random, 200);
 }
 
-/* --- the last life ------------------------------------------------------------------------------------------------- */
+/* --- the last life -------------------------------------------------------------------------------------------------
+ */
 
 static bool stopped(struct sim *s)
 {
@@ -292,7 +294,8 @@ void sim_run(const struct sim_config *config, struct sim_result *result)
     free(s);
 }
 
-/* --- a planted fault ----------------------------------------------------------------------------------------------- */
+/* --- a planted fault -----------------------------------------------------------------------------------------------
+ */
 
 static int lying_sync(struct wal_file *file)
 {

@@ -22,9 +22,9 @@
 
 enum sim_canary {
     SIM_CANARY_NONE,
-    SIM_CANARY_LYING_SYNC, /* the disk says synced and isn't */
-    SIM_CANARY_LOST_EVENT, /* now and then an event gets lost on its way to a watcher */
-    SIM_CANARY_FAST_CLOCK, /* the member's clock runs fast: leases end too early */
+    SIM_CANARY_LYING_SYNC,  /* the disk says synced and isn't */
+    SIM_CANARY_LOST_EVENT,  /* now and then an event gets lost on its way to a watcher */
+    SIM_CANARY_FAST_CLOCK,  /* the member's clock runs fast: leases end too early */
     SIM_CANARY_WRONG_APPLY, /* the state machine and the model disagree about one put in a hundred */
     SIM_CANARIES,
 };

@@ -1,5 +1,5 @@
-/* Clients that watch. Each has one stream with a few watches; it reads late and little, sometimes not at all for a while,
- * and after a crash resumes each watch behind the last revision that it was sent, as client libraries do. */
+/* Clients that watch. Each has one stream with a few watches; it reads late and little, sometimes not at all for a
+ * while, and after a crash resumes each watch behind the last revision that it was sent, as client libraries do. */
 #include "base/pb.h"
 #include "chaos/sim/internal.h"
 #include <stdlib.h>
@@ -45,7 +45,9 @@ static void create(struct sim_watcher *w, int i)
     model_key_name(watch->hi, end);
     struct watch_request request = {
         .key = bytes_str(key),
-        .range_end = watch->from_key ? bytes_of("", 1) : watch->single ? (struct bytes){0} : bytes_str(end),
+        .range_end = watch->from_key ? bytes_of("", 1)
+                     : watch->single ? (struct bytes){0}
+                                     : bytes_str(end),
         .start_revision = watch->resume,
         .watch_id = i + 1,
         .prev_kv = watch->prev_kv,
@@ -76,7 +78,8 @@ void sim_watcher_cut(struct sim_watcher *w)
     w->due_ms = SIM_NEVER;
 }
 
-/* --- what comes ---------------------------------------------------------------------------------------------------- */
+/* --- what comes ----------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t digest_kv(const Mvccpb__KeyValue *kv)
 {
