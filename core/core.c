@@ -92,7 +92,6 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     list_init(&core->commit_job.node);
     propose_init(core);
     read_init(core);
-    space_init(core);
     return core;
 }
 

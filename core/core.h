@@ -167,6 +167,7 @@ void core_header(const struct core *core, Etcdserverpb__ResponseHeader *header, 
 struct core_stats {
     uint64_t proposals_pending, reads_pending, applied_total, commits_total, saves_total, turns_total;
     uint64_t checkpoints_total, expired_leases_total;
+    uint64_t terms_led; /* of which the own first entry was applied */
 };
 struct core_stats core_stats(const struct core *core);
 

@@ -202,7 +202,7 @@ bool clock_slice(struct core *core);
 uint64_t clock_deadline(const struct core *core);
 
 /* space.c */
-void space_init(struct core *core);
+void space_started(struct core *core);   /* all that the log had before this term is applied */
 void space_disk_full(struct core *core); /* a commit found no space */
 void space_slice(struct core *core);
 int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes);

@@ -38,11 +38,13 @@ static bool own_alarm(struct core *core)
     return found;
 }
 
-void space_init(struct core *core)
+void space_started(struct core *core)
 {
     struct kv_stats stats = kv_stats(core->kv);
     bool below_quota = stats.quota_bytes == 0 || stats.size_bytes < stats.quota_bytes / 8 * 7;
-    core->raised_by_us = below_quota && own_alarm(core);
+    if (core->stats.terms_led++ == 0 && below_quota && own_alarm(core)) {
+        core->raised_by_us = true;
+    }
 }
 
 /* --- the alarm --- */

@@ -1,0 +1,195 @@
+/* Lack of space: the quota's alarm is the operator's to end, the full disk's ends by itself. */
+#include "tests/support/core_bed.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define NOSPACE ETCDSERVERPB__ALARM_TYPE__NOSPACE
+#define ACTIVATE ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE
+#define DEACTIVATE ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE
+
+static int put(struct core_bed *bed, const char *key)
+{
+    struct bed_request request;
+    int error = core_bed_put(bed, &request, key, "v", 0);
+    if (error != 0) {
+        return error;
+    }
+    core_bed_run(bed);
+    assert_int_equal(request.ended, 1);
+    return request.error;
+}
+
+static void full(struct core_bed *bed, bool is)
+{
+    bed->space = is ? (struct core_space){0, 1000000} : (struct core_space){UINT64_MAX, UINT64_MAX};
+    bed->commits_full = is;
+}
+
+static void test_a_full_disk_raises_the_alarm_and_space_clears_it(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_range range;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    assert_int_equal(put(&bed, "a"), 0);
+    full(&bed, true);
+    assert_int_equal(put(&bed, "b"), ERR_NO_SPACE);
+    core_bed_run(&bed);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    struct bed_request delete_range;
+    assert_int_equal(core_bed_delete(&bed, &delete_range, "a"), 0); /* makes room */
+    core_bed_range(&bed, &range, "a", "", false);
+    assert_in_range(core_bed_advance(&bed, 10000), 0, 500);
+    assert_int_equal(delete_range.ended, 1);
+    assert_int_equal(range.ended, 1); /* reads go on */
+    kv_range_end(&range.range.range);
+    assert_int_equal(put(&bed, "b"), ERR_NO_SPACE);
+    full(&bed, false);
+    core_bed_advance(&bed, 3000);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(put(&bed, "b"), 0);
+    core_bed_close(&bed);
+}
+
+static void test_a_commit_that_finds_no_space_raises_it_too_and_is_tried_again(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    core_bed_advance(&bed, 1000);
+    bed.commits_full = true;
+    assert_int_equal(put(&bed, "a"), 0); /* the log has room */
+    core_bed_advance(&bed, 3000);
+    assert_in_range(bed.full_commits, 2, 5);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(put(&bed, "b"), ERR_NO_SPACE);
+    bed.commits_full = false;
+    core_bed_advance(&bed, 4000);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(kv_stats(bed.kv).stored_index, kv_applied_index(bed.kv));
+    core_bed_close(&bed);
+}
+
+static void test_an_alarm_that_was_on_before_the_disk_was_full_stays(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_request alarm;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    assert_int_equal(core_bed_alarm(&bed, &alarm, ACTIVATE, NOSPACE), 0);
+    core_bed_run(&bed);
+    full(&bed, true);
+    assert_int_equal(put(&bed, "b"), ERR_NO_SPACE);
+    core_bed_advance(&bed, 3000);
+    full(&bed, false);
+    core_bed_advance(&bed, 5000);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(core_bed_alarm(&bed, &alarm, DEACTIVATE, NOSPACE), 0);
+    core_bed_run(&bed);
+    assert_int_equal(put(&bed, "b"), 0);
+    core_bed_close(&bed);
+}
+
+static void test_an_alarm_that_is_disarmed_while_the_disk_is_full_comes_back(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_request alarm;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    full(&bed, true);
+    put(&bed, "a");
+    core_bed_run(&bed);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(core_bed_alarm(&bed, &alarm, DEACTIVATE, NOSPACE), 0);
+    core_bed_run(&bed);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    core_bed_advance(&bed, 3000);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    full(&bed, false);
+    core_bed_advance(&bed, 5000);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    core_bed_close(&bed);
+}
+
+static void test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    core_bed_advance(&bed, 1000);
+    full(&bed, true);
+    put(&bed, "a");
+    core_bed_advance(&bed, 1000);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    full(&bed, false);
+    core_bed_crash(&bed);
+    core_bed_advance(&bed, 8000);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    core_bed_close(&bed);
+}
+
+static void test_the_quotas_alarm_stays(void **state)
+{
+    (void)state;
+    struct core_bed bed = {.quota_bytes = 100000};
+    struct bed_request puts[200], alarm;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    int refused = 0;
+    for (unsigned i = 0; i < 200 && refused == 0; i++) {
+        refused = core_bed_put_bytes(&bed, &puts[i], "k", 10000);
+        core_bed_advance(&bed, 200);
+    }
+    assert_int_equal(refused, ERR_NO_SPACE);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    core_bed_advance(&bed, 20000);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    core_bed_crash(&bed);
+    core_bed_advance(&bed, 20000);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(core_bed_alarm(&bed, &alarm, DEACTIVATE, NOSPACE), 0);
+    core_bed_run(&bed);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    struct bed_request big;
+    assert_int_equal(core_bed_put_bytes(&bed, &big, "k", 10000), ERR_NO_SPACE); /* and raises it again */
+    core_bed_advance(&bed, 1000);
+    assert_int_equal(core_bed_put_bytes(&bed, &big, "k", 10000), ERR_NO_SPACE);
+    core_bed_advance(&bed, 100);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    core_bed_close(&bed);
+}
+
+static void test_over_quota_is_said_before_too_large(void **state)
+{
+    (void)state;
+    struct core_bed bed = {.quota_bytes = 1000000};
+    struct bed_request big;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    assert_int_equal(core_bed_put_bytes(&bed, &big, "k", 2000000), ERR_NO_SPACE);
+    core_bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_full_disk_raises_the_alarm_and_space_clears_it),
+        cmocka_unit_test(test_a_commit_that_finds_no_space_raises_it_too_and_is_tried_again),
+        cmocka_unit_test(test_an_alarm_that_was_on_before_the_disk_was_full_stays),
+        cmocka_unit_test(test_an_alarm_that_is_disarmed_while_the_disk_is_full_comes_back),
+        cmocka_unit_test(test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself),
+        cmocka_unit_test(test_the_quotas_alarm_stays),
+        cmocka_unit_test(test_over_quota_is_said_before_too_large),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
