@@ -92,6 +92,7 @@ static void clients_stopped(void *owner)
     for (size_t i = 0; i < serving->port_count; i++) {
         close_port(&serving->ports[i]);
     }
+    engine_give_up(&serving->member.engine);
     core_stop(serving->member.core);
     serving->clients_gone = true;
     loop_wake(&serving->loop);
