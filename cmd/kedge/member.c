@@ -44,8 +44,9 @@ static void make_dir(const char *path)
         refuse("cannot create directory", path, "there is something else of that name");
     }
     if ((info.st_mode & 0777) != 0700) {
-        log_warn("check file permission", log_str("error", "directory exists, but others than its owner may use it; 0700 is"
-                                                           " recommended to prevent possible unprivileged access"),
+        log_warn("check file permission",
+                 log_str("error", "directory exists, but others than its owner may use it; 0700 is"
+                                  " recommended to prevent possible unprivileged access"),
                  log_str("path", path));
     }
 }
@@ -76,7 +77,6 @@ static void prepare_dirs(struct member *member)
     make_dir(config->data_dir);
     make_dir(member->member_dir);
     make_dir(member->snap_dir);
-    remove_leftovers(member->snap_dir);
 }
 
 /* --- store and log --- */
@@ -114,8 +114,8 @@ static uint64_t stored_number(struct backend *backend, const char *name)
     return number;
 }
 
-/* Did a member ever write to it? A first start that ended between making the store and making the log leaves one that is
- * not, and the next start goes on from there. */
+/* Did a member ever write to it? A first start that ended between making the store and making the log leaves one that
+ * is not, and the next start goes on from there. */
 static bool store_is_used(struct member *member)
 {
     struct backend_read *read;
@@ -144,19 +144,22 @@ static void store_ids(struct member *member)
     }
 }
 
-static void check_ids(struct member *member)
+/* False: there are none yet. A start ended before they were written, or the store was imported. */
+static bool check_ids(struct member *member)
 {
     uint64_t id = stored_number(member->backend, KEDGE_MEMBER_ID);
     uint64_t cluster = stored_number(member->backend, KEDGE_CLUSTER_ID);
     if (id == 0 && cluster == 0) {
-        store_ids(member); /* ended before they were written, or the store was imported */
-    } else if (id != member->id || cluster != member->cluster_id) {
+        return false;
+    }
+    if (id != member->id || cluster != member->cluster_id) {
         refuse("the store is another member's", member->db_path,
                arena_printf(&member->arena,
                             "store: member %" PRIx64 " of cluster %" PRIx64 ", write-ahead log: member %" PRIx64
                             " of cluster %" PRIx64 "; were directories swapped?",
                             id, cluster, member->id, member->cluster_id));
     }
+    return true;
 }
 
 static struct wal_config wal_settings(struct member *member)
@@ -216,10 +219,43 @@ static void bootstrap(struct member *member)
     }
     shared_unref(entry.data);
     wal_close(member->wal); /* and opened as every other time: one path */
-    log_info("starting local member", log_hex("local-member-id", member->id), log_hex("cluster-id", member->cluster_id));
+    log_info("starting local member", log_hex("local-member-id", member->id),
+             log_hex("cluster-id", member->cluster_id));
 }
 
 /* --- what is there --- */
+
+static void take_ids(struct member *member)
+{
+    member->id = member->contents.metadata.node_id;
+    member->cluster_id = member->contents.metadata.cluster_id;
+}
+
+/* Reads the log without a change to it. */
+static void read_log(struct member *member)
+{
+    struct wal_config settings = wal_settings(member);
+    char *reason = NULL;
+    int error = wal_verify(&settings, &member->contents, &reason);
+    if (error != 0) {
+        refuse("failed to read the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
+    }
+    take_ids(member);
+}
+
+/* A store that was lost can only be made again from a whole log. Said before an empty one is made in its place. */
+static void check_store_is_there(struct member *member)
+{
+    if (access(member->db_path, F_OK) == 0) {
+        return;
+    }
+    read_log(member);
+    if (member->contents.first_index > 1) {
+        refuse("there is a write-ahead log but no store", member->db_path,
+               "the log does not begin at the first entry any more; put the store back");
+    }
+    wal_contents_free(&member->contents);
+}
 
 static void open_log(struct member *member)
 {
@@ -231,29 +267,31 @@ static void open_log(struct member *member)
     }
     if (member->contents.repaired) {
         log_warn("repaired the end of the write-ahead log", log_str("path", member->contents.repaired_file),
-                 log_uint("offset", member->contents.repaired_offset), log_uint("bytes", member->contents.repaired_bytes));
+                 log_uint("offset", member->contents.repaired_offset),
+                 log_uint("bytes", member->contents.repaired_bytes));
     }
-    member->id = member->contents.metadata.node_id;
-    member->cluster_id = member->contents.metadata.cluster_id;
+    take_ids(member);
 }
 
 /* The store and the log must be of one history (design.md "Disk checkpoint and start"). */
-static void check_positions(struct member *member, const struct kv_stats *stats)
+static void check_positions(struct member *member)
 {
     const struct wal_contents *log = &member->contents;
-    uint64_t applied = stats->applied_index;
+    struct kv_stats stats = kv_stats(member->kv);
+    uint64_t applied = stats.applied_index;
     const char *wrong = NULL;
     if (log->first_index > applied + 1) {
         wrong = "the write-ahead log starts above what the store has applied";
     } else if (log->last_index < applied) {
         wrong = "the write-ahead log ends below what the store has applied";
-    } else if (applied > 0 && stats->applied_term != 0 && wal_term(member->wal, applied) != stats->applied_term) {
+    } else if (member->wal != NULL && applied > 0 && stats.applied_term != 0 &&
+               wal_term(member->wal, applied) != stats.applied_term) {
         wrong = "the write-ahead log and the store disagree about the term of the last applied entry";
     }
     if (wrong != NULL) {
         log_fatal(wrong, log_str("wal", member->wal_dir), log_str("store", member->db_path),
                   log_uint("wal-first-index", log->first_index), log_uint("wal-last-index", log->last_index),
-                  log_uint("store-applied-index", applied), log_uint("store-applied-term", stats->applied_term));
+                  log_uint("store-applied-index", applied), log_uint("store-applied-term", stats.applied_term));
     }
 }
 
@@ -347,6 +385,33 @@ static void make_core(struct member *member)
                             member->contents.snapshot.index, loop_clock_ns() / 1000000, wall_ms());
 }
 
+/* What is there is looked at as a whole before anything of it is changed: opening the log repairs its end. */
+static void open_existing(struct member *member)
+{
+    read_log(member);
+    bool named = check_ids(member);
+    open_state(member);
+    check_positions(member);
+    wal_contents_free(&member->contents);
+    open_log(member);
+    check_positions(member);
+    if (!named) {
+        store_ids(member);
+    }
+}
+
+static void open_new(struct member *member)
+{
+    if (store_is_used(member)) {
+        refuse("there is a store but no write-ahead log", member->db_path,
+               "put the log back, or move the whole data directory away to begin anew");
+    }
+    bootstrap(member);
+    open_log(member);
+    store_ids(member);
+    open_state(member);
+}
+
 void member_start(struct member *member, struct config *config, struct loop *loop)
 {
     *member = (struct member){.config = config, .loop = loop};
@@ -356,20 +421,17 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     if (wal_exists(wal_fs_posix(), member->wal_dir, &have_log, &reason) != 0) {
         refuse("cannot read directory", member->wal_dir, reason);
     }
-    open_store(member);
-    if (!have_log && store_is_used(member)) {
-        refuse("there is a store but no write-ahead log", member->db_path,
-               "put the log back, or move the whole data directory away to begin anew");
+    if (have_log) {
+        check_store_is_there(member);
     }
-    if (!have_log) {
-        bootstrap(member);
+    open_store(member); /* from here on the directory is this process's alone */
+    remove_leftovers(member->snap_dir);
+    if (have_log) {
+        open_existing(member);
+    } else {
+        open_new(member);
     }
-    open_log(member);
-    check_ids(member);
-    open_state(member);
     make_hub(member);
-    struct kv_stats stats = kv_stats(member->kv);
-    check_positions(member, &stats);
     open_raft(member);
     if (have_log) {
         log_info("restarting local member", log_hex("cluster-id", member->cluster_id),

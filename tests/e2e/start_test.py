@@ -92,6 +92,23 @@ try:
         f.seek(end)
         f.write(bytes(64000000 - end))
     refused("a log that ends below the store", b, "ends below")
+    # the same with a torn end: nothing of it is repaired in a directory that is refused
+    with open(segment, "r+b") as f:
+        f.seek(end)
+        f.write(b"\x40\0\0\0\0\0\0\0torn")
+    before = tree(wal)
+    refused("a torn log that ends below the store", b, "ends below")
+    with open(segment, "rb") as f:
+        f.seek(end)
+        expect("a refused log is not repaired", f.read(12) == b"\x40\0\0\0\0\0\0\0torn" and tree(wal) == before, tree(wal))
+    # a log from the first entry on is enough to make the store again; without its beginning it is not
+    shutil.rmtree(b.data)
+    shutil.copytree(b.data + ".good", b.data)
+    os.remove(os.path.join(b.data, "member/snap/db"))
+    b.start()
+    expect("a lost store is made again from a whole log",
+           '"count":"1"' in post(b, "/v3/kv/range", '{"key":"Yg=="}').replace(" ", ""))
+    b.stop()
     # a store without its log
     shutil.rmtree(b.data)
     shutil.copytree(b.data + ".good", b.data)
