@@ -2,7 +2,9 @@
 
 #include "base/check.h"
 #include "base/pb.h"
+#include "grpc/clean_path.h"
 #include "grpc/json.h"
+#include "grpc/services.h"
 #include "kv/rpc.pb-c.h"
 #include <errno.h>
 #include <stdio.h>
@@ -348,7 +350,7 @@ static void call_route(struct gateway *gateway, struct http1_request *request, c
     } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
         respond_error(request, 501, GRPC_UNIMPLEMENTED,
                       arena_printf(&request->arena, "%s is not supported by kedge%s yet", found->method + 1,
-                                   route != NULL ? "'s gateway" : ""));
+                                   route != NULL && route->unary != service_not_yet ? "'s gateway" : ""));
     } else if (timeout_ms == 0) {
         respond_failure(request, ERR_CONTEXT_DEADLINE_EXCEEDED);
     } else if (encoded.len > gateway->max_receive_bytes) {
@@ -372,6 +374,9 @@ bool gateway_handle(void *owner, struct http1_request *request)
     if (has_prefix(path, "/v3beta/")) {
         const char *text = arena_printf(&request->arena, "/v3/%.*s", (int)(path.len - 8), (const char *)path.data + 8);
         path = bytes_str(text);
+    } else if (bytes_equal(path, bytes_str("/v3"))) {
+        clean_path_send(request, "/v3/");
+        return true;
     } else if (!has_prefix(path, "/v3/")) {
         return false;
     }

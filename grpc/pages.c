@@ -1,5 +1,6 @@
 #include "grpc/pages.h"
 
+#include "grpc/clean_path.h"
 #include "grpc/health_page.h"
 #include "grpc/peer_pages.h"
 #include "grpc/services.h"
@@ -95,6 +96,9 @@ void pages_handle(void *owner, struct http1_request *request)
 {
     struct pages *pages = owner;
     if (pages->port == PAGES_CLIENT && (cors(pages, request) || !host_allowed(pages, request))) {
+        return;
+    }
+    if (clean_path_redirect(request)) {
         return;
     }
     if (pages->port == PAGES_PEER ? peer_pages_handle(pages->core, request) : health_page(pages->core, request)) {

@@ -1,6 +1,7 @@
 #include "grpc/peer_pages.h"
 
 #include "base/error.h"
+#include "grpc/clean_path.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,11 +207,7 @@ static bool redirect(const struct page *page, struct http1_request *request)
     if (page->path[len - 1] != '/' || !bytes_equal(request->path, bytes_of(page->path, len - 1))) {
         return false;
     }
-    bool html = http1_method_is(request, "GET") || http1_method_is(request, "HEAD");
-    http1_set(request, "Location", page->path);
-    http1_respond_text(request, 307, html ? "text/html; charset=utf-8" : NULL,
-                       html ? arena_printf(&request->arena, "<a href=\"%s\">Temporary Redirect</a>.\n\n", page->path)
-                            : "");
+    clean_path_send(request, page->path);
     return true;
 }
 
