@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define PAUSE_MS 80
+#define BUSY_PAUSE_MS 8 /* one seed in four */
 
 enum { OP_PUT, OP_DELETE, OP_TXN, OP_COMPACT, OP_GRANT, OP_REVOKE };
 
@@ -24,7 +25,7 @@ static ProtobufCBinaryData text(char *t)
 static void rest(struct sim_client *c)
 {
     c->state = SIM_IDLE;
-    c->due_ms = c->sim->now_ms + random_below(rnd(c), PAUSE_MS);
+    c->due_ms = c->sim->now_ms + random_below(rnd(c), c->sim->config.seed % 4 == 0 ? BUSY_PAUSE_MS : PAUSE_MS);
 }
 
 static int64_t some_lease(struct sim_client *c)

@@ -274,7 +274,7 @@ static void give_back(struct sim *s, struct core_job *job)
 {
     job->error = 0;
     if (job->kind == CORE_LOG_READ) {
-        job->error = ERR_ABSENT;
+        job->error = job->log_read.count > 0 ? 0 : ERR_ABSENT;
     } else if (job->kind == CORE_VIEW && job->view == NULL) {
         CHECK(backend_view_open(s->backend, &job->view) == 0);
     } else if (job->kind == CORE_CHECKPOINT) {

@@ -144,7 +144,7 @@ static struct raft *open_raft(struct sim *s)
         .heartbeat_ms = HEARTBEAT_MS,
         .election_ms = ELECTION_MS,
         .pre_vote = true,
-        .log_bytes = 2000, /* small: entries come back from the segments */
+        .log_bytes = 100 + random_below(&s->random, 2000), /* small: entries come back from the segments */
         .hard_state = s->contents.hard_state,
         .snapshot = s->contents.snapshot,
         .applied = kv_applied_index(s->kv),
