@@ -68,8 +68,10 @@ struct index_key *index_put(struct index *index, struct index_key *key, struct b
 
 struct index_loader;
 struct index_loader *index_load_begin(void);
+/* For index_load_add; better asked some changes ahead, because it has the key's place fetched into the cache. */
+uint32_t index_load_hash(const struct index_loader *loader, struct bytes key_bytes);
 /* created 0 = tombstone. Returns the key (stable). */
-struct index_key *index_load_add(struct index_loader *loader, struct bytes key_bytes,
+struct index_key *index_load_add(struct index_loader *loader, struct bytes key_bytes, uint32_t hash,
                                  const struct index_change *change);
 struct index *index_load_end(struct index_loader *loader); /* frees the loader */
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 
 #define DEFAULT_QUOTA_BYTES (2ULL << 30)
+/* So many rows are on their way between being read and being added to the index (kv/index.h, index_load_hash). */
+#define QUEUED_ROWS 16
+#define QUEUED_KEY_BYTES 128 /* a longer key goes in at once */
 
 /* A live key that names a lease, found while the keys are read; the leases are loaded by then. */
 struct attachment {
@@ -14,11 +17,21 @@ struct attachment {
     int64_t lease;
 };
 
+/* A row that was read and is not in the index yet. */
+struct queued {
+    struct index_change change;
+    int64_t lease;
+    uint32_t hash, key_len;
+    uint8_t key[QUEUED_KEY_BYTES];
+};
+
 struct opening {
     struct kv *kv;
     struct index_loader *loader;
     struct attachment *attachments;
     size_t attachment_count, attachment_capacity;
+    struct queued queue[QUEUED_ROWS];
+    unsigned queue_first, queue_count;
     int64_t last_main;
     uint64_t rows;
     int error;
@@ -42,6 +55,42 @@ static void attachment_add(struct opening *o, const struct index_key *key, int64
     o->attachments[o->attachment_count++] = (struct attachment){key, main, lease};
 }
 
+static void add_key(struct opening *o, struct bytes key_bytes, uint32_t hash, const struct index_change *change,
+                    int64_t lease)
+{
+    const struct index_key *key = index_load_add(o->loader, key_bytes, hash, change);
+    if (lease != 0 && change->created != 0) {
+        attachment_add(o, key, change->main, lease);
+    }
+}
+
+static void add_queued(struct opening *o, unsigned left)
+{
+    while (o->queue_count > left) {
+        const struct queued *q = &o->queue[o->queue_first];
+        add_key(o, bytes_of(q->key, q->key_len), q->hash, &q->change, q->lease);
+        o->queue_first = (o->queue_first + 1) % QUEUED_ROWS;
+        o->queue_count--;
+    }
+}
+
+static void queue_key(struct opening *o, struct bytes key, const struct index_change *change, int64_t lease)
+{
+    uint32_t hash = index_load_hash(o->loader, key);
+    if (key.len > QUEUED_KEY_BYTES) {
+        add_queued(o, 0);
+        add_key(o, key, hash, change, lease);
+        return;
+    }
+    add_queued(o, QUEUED_ROWS - 1);
+    struct queued *q = &o->queue[(o->queue_first + o->queue_count++) % QUEUED_ROWS];
+    q->change = *change;
+    q->lease = lease;
+    q->hash = hash;
+    q->key_len = (uint32_t)key.len;
+    memcpy(q->key, key.data, key.len);
+}
+
 static bool load_key(void *arg, struct bytes row_key, struct bytes value)
 {
     struct opening *o = arg;
@@ -63,10 +112,7 @@ static bool load_key(void *arg, struct bytes row_key, struct bytes value)
         .version = tombstone ? 0 : fields.version,
         .len = (uint32_t)value.len,
     };
-    const struct index_key *key = index_load_add(o->loader, fields.key, &change);
-    if (fields.lease != 0 && !tombstone) {
-        attachment_add(o, key, revision.main, fields.lease);
-    }
+    queue_key(o, fields.key, &change, fields.lease);
     o->last_main = revision.main;
     return true;
 }
@@ -239,6 +285,7 @@ static int load(struct opening *o, struct backend_read *read)
     int error = load_meta(o, read, &scheduled, &finished);
     error = error != 0 ? error : load_small_tables(o, read);
     error = error != 0 ? error : load_table(o, read, BACKEND_KEY, load_key);
+    add_queued(o, 0);
     if (error != 0) {
         return error;
     }

@@ -171,7 +171,8 @@ static void reload(struct model *m)
 {
     struct index_loader *loader = index_load_begin();
     for (size_t i = 0; i < m->count; i++) {
-        index_load_add(loader, key_bytes(m, m->changes[i].key), &m->changes[i].change);
+        struct bytes key = key_bytes(m, m->changes[i].key);
+        index_load_add(loader, key, index_load_hash(loader, key), &m->changes[i].change);
     }
     index_free(m->index);
     m->index = index_load_end(loader);
