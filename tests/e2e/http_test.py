@@ -237,7 +237,7 @@ def keep_alive(port):
 
 
 def slow_head(port, start=None):
-    """A head that never ends is cut after 10 s: with `start` given, since then."""
+    """A head that never ends is cut after 10 s (etcd: 300): with `start` given, since then."""
     if start is None:
         raw = socket.create_connection(("127.0.0.1", port), timeout=20)
         raw.sendall(b"GET /health HTTP/1.1\r\nHo")
