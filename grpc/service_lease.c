@@ -131,8 +131,22 @@ struct keepalive_call {
     struct lease_waiter waiter;
     struct core_request barrier;
     int64_t id;
-    bool waiting, half_closed;
+    bool waiting; /* for an answer that is not known yet */
+    bool full;    /* the client doesn't take its answers */
 };
+
+/* The stream is read while an answer can be given at once and is taken. */
+static void keepalive_wait(struct keepalive_call *keepalive, bool waiting, bool full)
+{
+    bool held = keepalive->waiting || keepalive->full;
+    keepalive->waiting = waiting;
+    keepalive->full = full;
+    if (!held && (waiting || full)) {
+        call_hold(keepalive->call);
+    } else if (held && !waiting && !full) {
+        call_resume(keepalive->call);
+    }
+}
 
 static void keepalive_answer(struct keepalive_call *keepalive, int64_t ttl)
 {
@@ -143,13 +157,7 @@ static void keepalive_answer(struct keepalive_call *keepalive, int64_t ttl)
     response.id = keepalive->id;
     response.ttl = ttl;
     call_send_message(keepalive->call, &response.base);
-}
-
-/* After a message that had to wait: the stream goes on, or ends if the client had closed its side meanwhile. */
-static void keepalive_resume(struct keepalive_call *keepalive)
-{
-    keepalive->waiting = false;
-    call_resume(keepalive->call);
+    keepalive_wait(keepalive, false, !call_writable(keepalive->call));
 }
 
 static void keepalive_renew(struct keepalive_call *keepalive, bool last_try);
@@ -162,7 +170,6 @@ static void keepalive_caught_up(struct core_request *barrier, int error, Protobu
         call_fail(keepalive->call, error);
         return;
     }
-    keepalive_resume(keepalive);
     keepalive_renew(keepalive, true);
 }
 
@@ -171,16 +178,9 @@ static void keepalive_decided(struct lease_waiter *waiter, int error)
     struct keepalive_call *keepalive = container_of(waiter, struct keepalive_call, waiter);
     if (error == ERR_LEASE_NOT_FOUND) {
         keepalive_answer(keepalive, 0);
-        keepalive_resume(keepalive);
     } else {
         call_fail(keepalive->call, ERR_NO_LEADER);
     }
-}
-
-static void keepalive_hold(struct keepalive_call *keepalive)
-{
-    keepalive->waiting = true;
-    call_hold(keepalive->call);
 }
 
 /* An unknown lease may have been granted by an entry that is not applied here yet: the first try waits for that. */
@@ -194,14 +194,14 @@ static void keepalive_renew(struct keepalive_call *keepalive, bool last_try)
     if (error == 0 || (error == ERR_LEASE_NOT_FOUND && last_try)) {
         keepalive_answer(keepalive, error == 0 ? ttl : 0);
     } else if (error == ERR_LEASE_NOT_FOUND) {
-        keepalive_hold(keepalive);
+        keepalive_wait(keepalive, true, keepalive->full);
         keepalive->barrier = (struct core_request){.done = keepalive_caught_up, .owner = keepalive};
         error = core_barrier(core, &keepalive->barrier);
         if (error != 0) {
             call_fail(keepalive->call, error);
         }
     } else if (error == ERR_AGAIN) {
-        keepalive_hold(keepalive);
+        keepalive_wait(keepalive, true, keepalive->full);
         keepalive->waiter.done = keepalive_decided;
         error = lease_wait(table, keepalive->id, &keepalive->waiter);
         if (error != 0) {
@@ -219,6 +219,12 @@ static void keepalive_message(struct call *call, const ProtobufCMessage *message
     keepalive_renew(keepalive, false);
 }
 
+static void keepalive_writable(struct call *call)
+{
+    struct keepalive_call *keepalive = call->state;
+    keepalive_wait(keepalive, keepalive->waiting, false);
+}
+
 static void keepalive_half_close(struct call *call)
 {
     call_finish(call, GRPC_OK, "");
@@ -234,8 +240,10 @@ static void keepalive_cancel(struct call *call, int reason)
 
 static void keepalive_open(void *service, struct call *call)
 {
-    static const struct call_handler handler = {
-        .on_message = keepalive_message, .on_half_close = keepalive_half_close, .on_cancel = keepalive_cancel};
+    static const struct call_handler handler = {.on_message = keepalive_message,
+                                                .on_half_close = keepalive_half_close,
+                                                .on_writable = keepalive_writable,
+                                                .on_cancel = keepalive_cancel};
     struct keepalive_call *keepalive = arena_zalloc(&call->arena, sizeof *keepalive);
     keepalive->call = call;
     keepalive->services = service;

@@ -1,15 +1,19 @@
 /* KV.RangeStream: a range as a stream of chunks at one revision (mvcc.md "RangeStream"). A chunk begins with 10 keys;
- * the number doubles while a chunk's answer is less than half of --max-request-bytes, and halves above twice that. Only
- * the last chunk carries header, more and count. */
+ * the number doubles while a chunk's answer is less than half of --max-request-bytes, and halves above twice that; a
+ * chunk ends there besides, so that large values behind small ones take no more memory. Only the last chunk carries
+ * header, more and count. */
 #include "grpc/service_range.h"
 
 #include "base/check.h"
 
 #define FIRST_CHUNK_ROWS 10
+#define STALL_MS 30000 /* a client that takes nothing for so long loses its pin (design.md "Pin") */
 
 struct stream_call {
     struct core_range range;
     struct service_task task;
+    struct loop_timer stall; /* set while the client has to take something first */
+    size_t stalled_bytes;    /* what was queued then */
     struct call *call;
     struct services *services;
     Etcdserverpb__RangeRequest request;
@@ -26,6 +30,7 @@ struct stream_call {
 static void finish(struct stream_call *stream)
 {
     service_task_remove(&stream->task);
+    loop_timer_stop(stream->services->loop, &stream->stall);
     if (stream->open) {
         kv_range_end(&stream->range.range);
         stream->open = false;
@@ -77,8 +82,8 @@ static void send_chunk(struct stream_call *stream)
 static bool cut(struct stream_call *stream)
 {
     stream->cutting = true;
-    int progress =
-        kv_range_chunk(&stream->range.range, stream->rows, KV_BUDGET, &stream->chunk_rows, &stream->chunk_bytes);
+    int progress = kv_range_chunk(&stream->range.range, stream->rows, 2 * (uint64_t)stream->services->max_request_bytes,
+                                  KV_BUDGET, &stream->chunk_rows, &stream->chunk_bytes);
     CHECK(progress >= 0, "%s", error_name(progress));
     if (progress == KV_MORE) {
         return true;
@@ -113,24 +118,44 @@ static void fill(struct stream_call *stream)
     }
 }
 
-static bool run(struct service_task *task)
+/* The client has to take something first. */
+static void wait_for_client(struct stream_call *stream)
+{
+    struct loop *loop = stream->services->loop;
+    stream->stalled_bytes = call_queued(stream->call);
+    loop_timer_set(loop, &stream->stall, loop_now_ms(loop) + STALL_MS);
+}
+
+static void stalled(struct loop_timer *timer)
+{
+    struct stream_call *stream = container_of(timer, struct stream_call, stall);
+    if (call_queued(stream->call) < stream->stalled_bytes) {
+        wait_for_client(stream);
+        return;
+    }
+    struct call *call = stream->call;
+    finish(stream);
+    call_fail_text(call, GRPC_CANCELLED, "the client took nothing of the answer for %d s", STALL_MS / 1000);
+}
+
+static void run(struct service_task *task)
 {
     struct stream_call *stream = container_of(task, struct stream_call, task);
     if (!stream->building && !call_writable(stream->call)) {
         service_task_remove(task); /* on_writable adds it again */
-        return false;
+        wait_for_client(stream);
+        return;
     }
-    if (!stream->building && cut(stream)) {
-        return true;
+    if (stream->building || !cut(stream)) {
+        fill(stream);
     }
-    fill(stream);
-    return true;
 }
 
 static void writable(struct call *call)
 {
     struct stream_call *stream = call->state;
     if (stream->open && list_empty(&stream->task.node)) {
+        loop_timer_stop(stream->services->loop, &stream->stall);
         service_task_add(stream->services, &stream->task);
     }
 }
@@ -165,6 +190,7 @@ void service_range_stream(void *service, struct call *call, const ProtobufCMessa
     stream->range.done = resolved;
     stream->range.owner = stream;
     stream->task.run = run;
+    stream->stall.fire = stalled;
     list_init(&stream->task.node);
     call->state = stream;
     call->handler = &handler;

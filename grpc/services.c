@@ -26,11 +26,13 @@ static bool run_tasks(struct services *services)
     while ((node = list_pop_front(&now)) != NULL) {
         struct service_task *task = container_of(node, struct service_task, node);
         list_push_back(&services->tasks, node);
-        if (!task->run(task)) {
-            /* The task took itself out, or was freed: it must not be touched here. */
-            continue;
+        task->run(task); /* may take itself out or be freed: it must not be touched any more */
+        if (loop_late(services->loop, LOOP_WORK_NS)) {
+            break;
         }
     }
+    list_splice(&now, &services->tasks); /* those that had to wait go first */
+    list_splice(&services->tasks, &now);
     return !list_empty(&services->tasks);
 }
 

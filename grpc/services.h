@@ -35,10 +35,10 @@ void service_watch_ready(struct watch_stream *stream, void *stream_arg);
 
 /* --- between the files of the services --- */
 
-/* Work that goes on in slices, one a turn. run returns true while there is more. */
+/* Work that goes on in slices, one a turn or less, until the task is removed. In run it may be, and be freed. */
 struct service_task {
     struct list node;
-    bool (*run)(struct service_task *task);
+    void (*run)(struct service_task *task);
 };
 void service_task_add(struct services *services, struct service_task *task);
 void service_task_remove(struct service_task *task); /* no effect if it is not added */

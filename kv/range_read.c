@@ -104,7 +104,8 @@ int kv_range_read(struct kv_range *range, uint8_t *out, size_t cap, size_t *n)
     return progress;
 }
 
-int kv_range_chunk(struct kv_range *range, uint64_t rows, size_t budget, uint64_t *chunk_rows, uint64_t *chunk_bytes)
+int kv_range_chunk(struct kv_range *range, uint64_t rows, uint64_t max_bytes, size_t budget, uint64_t *chunk_rows,
+                   uint64_t *chunk_bytes)
 {
     struct kv_range_work *work = range->work;
     if (!work->chunk_open) {
@@ -112,7 +113,7 @@ int kv_range_chunk(struct kv_range *range, uint64_t rows, size_t budget, uint64_
         work->chunk_counted = work->chunk_bytes = 0;
     }
     uint64_t want = rows < work->read_left ? rows : work->read_left;
-    while (work->chunk_counted < want && budget > 0) {
+    while (work->chunk_counted < want && work->chunk_bytes < max_bytes && budget > 0) {
         struct range_item item;
         walk_item(range, &work->chunk_walk, &work->chunk_at, &item);
         work->chunk_counted++;
@@ -120,12 +121,12 @@ int kv_range_chunk(struct kv_range *range, uint64_t rows, size_t budget, uint64_
         budget--;
     }
     index_walk_pause(&work->chunk_walk);
-    if (work->chunk_counted < want) {
+    if (work->chunk_counted < want && work->chunk_bytes < max_bytes) {
         return KV_MORE;
     }
     work->chunk_open = false;
-    work->chunk_left = want;
-    *chunk_rows = want;
+    work->chunk_left = work->chunk_counted;
+    *chunk_rows = work->chunk_counted;
     *chunk_bytes = work->chunk_bytes;
     return KV_DONE;
 }

@@ -675,8 +675,8 @@ static void do_chunks(struct run *r)
     while (kv_range_resolve(&range, r->bed.budget) == KV_MORE) {
     }
     do {
-        uint64_t want = 1 + below(r, 5);
-        while (kv_range_chunk(&range, want, 1 + below(r, 3), &rows, &bytes) == KV_MORE) {
+        uint64_t want = 1 + below(r, 5), most = below(r, 2) != 0 ? UINT64_MAX : 1 + below(r, 100);
+        while (kv_range_chunk(&range, want, most, 1 + below(r, 3), &rows, &bytes) == KV_MORE) {
         }
         assert_true(rows <= want);
         uint64_t got = 0;
