@@ -23,10 +23,7 @@ static void key_free(struct index_key *key)
     for (uint32_t i = 0; history != NULL && i < history->count; i++) {
         free(history->chunks[i]);
     }
-    if (history != NULL) {
-        free(history->chunks);
-        free(history);
-    }
+    free(history);
     free(key);
 }
 
@@ -51,18 +48,27 @@ uint64_t index_revisions(const struct index *index)
 
 /* --- changing --- */
 
+/* Makes room for one more chunk. */
+static struct index_history *history_room(struct index_key *key)
+{
+    struct index_history *history = key->history;
+    uint32_t count = history == NULL ? 0 : history->count;
+    if (history == NULL || count == history->capacity) {
+        uint32_t capacity = count == 0 ? 1 : count * 2;
+        history = mem_realloc(history, sizeof *history + capacity * sizeof history->chunks[0]);
+        history->count = count;
+        history->capacity = capacity;
+        key->history = history;
+    }
+    return history;
+}
+
 void index_history_push(struct index_key *key, const struct index_change *change)
 {
     struct index_history *history = key->history;
-    if (history == NULL) {
-        history = key->history = mem_zalloc(sizeof *history);
-    }
-    struct chunk *chunk = history->count == 0 ? NULL : history->chunks[history->count - 1];
+    struct chunk *chunk = history == NULL ? NULL : history->chunks[history->count - 1];
     if (chunk == NULL || chunk->count == CHUNK_CHANGES) {
-        if (history->count == history->capacity) {
-            history->capacity = history->capacity == 0 ? 1 : history->capacity * 2;
-            history->chunks = mem_realloc(history->chunks, history->capacity * sizeof history->chunks[0]);
-        }
+        history = history_room(key);
         uint32_t capacity = chunk == NULL ? 2 : CHUNK_CHANGES;
         chunk = mem_alloc(sizeof *chunk + capacity * sizeof chunk->changes[0]);
         chunk->count = 0;
@@ -149,7 +155,8 @@ static const struct index_change *chunk_at(const struct chunk *chunk, int64_t ma
     return low == 0 ? NULL : &chunk->changes[low - 1];
 }
 
-static const struct index_change *history_at(const struct index_history *history, int64_t main)
+/* How many chunks begin at or before main: the last of them has the newest change up to it. */
+static uint32_t chunks_until(const struct index_history *history, int64_t main)
 {
     uint32_t low = 0, high = history == NULL ? 0 : history->count;
     while (low < high) {
@@ -160,7 +167,13 @@ static const struct index_change *history_at(const struct index_history *history
             high = middle;
         }
     }
-    return low == 0 ? NULL : chunk_at(history->chunks[low - 1], main);
+    return low;
+}
+
+static const struct index_change *history_at(const struct index_history *history, int64_t main)
+{
+    uint32_t n = chunks_until(history, main);
+    return n == 0 ? NULL : chunk_at(history->chunks[n - 1], main);
 }
 
 /* The newest change with main <= this, dead or alive. */
@@ -331,7 +344,6 @@ static size_t history_drop(struct index_key *key, const struct index_change *kee
         history->count--;
         memmove(history->chunks, history->chunks + 1, history->count * sizeof history->chunks[0]);
         if (history->count == 0) {
-            free(history->chunks);
             free(history);
             key->history = history = NULL;
         }
@@ -339,20 +351,17 @@ static size_t history_drop(struct index_key *key, const struct index_change *kee
     return dropped;
 }
 
+/* The change behind this one, which history_at found. */
 static const struct index_change *history_after(const struct index_key *key, const struct index_change *change)
 {
     const struct index_history *history = key->history;
-    for (uint32_t i = 0; i < history->count; i++) {
-        const struct chunk *chunk = history->chunks[i];
-        if (change >= chunk->changes && change < chunk->changes + chunk->count) {
-            if (change + 1 < chunk->changes + chunk->count) {
-                return change + 1;
-            }
-            return i + 1 < history->count ? history->chunks[i + 1]->changes : &key->newest;
-        }
+    uint32_t n = chunks_until(history, change->main);
+    const struct chunk *chunk = history->chunks[n - 1];
+    CHECK(change >= chunk->changes && change < chunk->changes + chunk->count, "change is not of this key");
+    if (change + 1 < chunk->changes + chunk->count) {
+        return change + 1;
     }
-    CHECK(false, "change is not of this key");
-    return NULL;
+    return n < history->count ? history->chunks[n]->changes : &key->newest;
 }
 
 size_t index_compact(struct index *index, struct index_key *key, int64_t main, size_t limit,

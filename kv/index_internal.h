@@ -14,7 +14,7 @@ struct chunk {
 /* Oldest chunk first; no chunk is empty. */
 struct index_history {
     uint32_t count, capacity;
-    struct chunk **chunks;
+    struct chunk *chunks[];
 };
 
 struct birth {

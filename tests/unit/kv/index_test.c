@@ -264,10 +264,56 @@ static void test_tree_of_many_keys_grows_and_shrinks_in_any_order(void **state)
     }
 }
 
+static void drop_next(void *arg, const struct index_change *change)
+{
+    int64_t *last = arg;
+    assert_true(change->main > *last); /* oldest first */
+    *last = change->main;
+}
+
+static void test_a_key_with_a_long_history(void **state)
+{
+    (void)state;
+    enum { CHANGES = 3000 };
+    struct index *index = index_new();
+    struct index_key *key = NULL;
+    struct random r;
+    random_seed(&r, 3);
+    for (int64_t i = 1; i <= CHANGES; i++) {
+        struct index_change change = {.main = i * 2, .len = 10};
+        if (i % 7 != 0) {
+            index_next(key, change.main, &change.created, &change.version);
+        }
+        key = index_put(index, key, bytes_str("k"), &change);
+    }
+    int64_t compacted = 0, last = 0;
+    while (compacted < CHANGES * 2 - 100) {
+        for (unsigned n = 0; n < 200; n++) {
+            int64_t at = compacted + (int64_t)random_below(&r, (uint64_t)(CHANGES * 2 - compacted + 10));
+            int64_t i = at / 2 < CHANGES ? at / 2 : CHANGES;
+            const struct index_change *change = index_at(key, at);
+            if (i == 0 || i % 7 == 0) {
+                assert_null(change);
+            } else {
+                assert_non_null(change);
+                assert_int_equal(change->main, i * 2);
+                assert_int_equal(change->version, i % 7);
+            }
+        }
+        compacted += 1 + (int64_t)random_below(&r, 700);
+        bool gone = false;
+        while (index_compact(index, key, compacted, 50, drop_next, &last, &gone) == 50) {
+        }
+        assert_false(gone);
+    }
+    index_free(index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_index_agrees_with_a_plain_array),
+        cmocka_unit_test(test_a_key_with_a_long_history),
         cmocka_unit_test(test_tree_of_many_keys_grows_and_shrinks_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
