@@ -61,7 +61,7 @@ var masks = []mask{
 	{message: "etcdserverpb.RangeResponse", field: "kvs", rule: tieOrder,
 		reason: "kedge sorts stably by key, etcd doesn't: the order among equals, and under a limit which of them are kept"},
 	{message: "(RangeStream)", field: "kvs, count, more", rule: sortedChunks,
-		reason: "with a sort target but no order etcd sorts each chunk by itself and goes on behind its last pair: some come twice, some never"},
+		reason: "with a sort target but no order etcd sorts each chunk by itself and goes on behind its last pair: some come twice, some never; kedge gives every pair once, in key order"},
 	{message: "(error)", field: "grpc: error unmarshalling request", rule: prefixOnly, reason: "what follows is the text of Go's protobuf library"},
 	{message: "(event responses)", field: "grouping, header.revision", rule: regrouped,
 		reason: "a watcher that catches up gets revisions in batches; etcd promises the sequence of events and that no revision is cut"},
@@ -248,15 +248,21 @@ func maskTies(request *pb.RangeRequest, a, b *pb.RangeResponse) {
 	}
 }
 
-// maskStream leaves a stream with a sort target but no order only its header, if
-// it was more than etcd's first chunk of ten.
+// maskStream takes the order out of a stream with a sort target but no order; if
+// there was more than etcd's first chunk of ten, or more behind a limit, it leaves
+// only the header.
 func maskStream(request *pb.RangeRequest, a, b *pb.RangeResponse) {
 	const firstChunk = 10
-	if request.SortTarget == pb.RangeRequest_KEY || request.SortOrder != pb.RangeRequest_NONE || max(len(a.Kvs), len(b.Kvs)) <= firstChunk {
+	if request.SortTarget == pb.RangeRequest_KEY || request.SortOrder != pb.RangeRequest_NONE {
 		return
 	}
+	whole := max(len(a.Kvs), len(b.Kvs)) <= firstChunk && !a.More && !b.More
 	for _, response := range []*pb.RangeResponse{a, b} {
-		response.Kvs, response.Count, response.More = nil, 0, false
+		if whole {
+			sort.Slice(response.Kvs, func(i, j int) bool { return bytes.Compare(response.Kvs[i].Key, response.Kvs[j].Key) < 0 })
+		} else {
+			response.Kvs, response.Count, response.More = nil, 0, false
+		}
 	}
 }
 
