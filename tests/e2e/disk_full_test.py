@@ -87,7 +87,29 @@ try:
     while time.monotonic() < end and maintenance.Alarm(pb.AlarmRequest(), timeout=10).alarms:
         time.sleep(0.2)
     expect("the alarm is off", not maintenance.Alarm(pb.AlarmRequest(), timeout=10).alarms)
+    # stopping and starting on a full disk
+    fill(os.path.join(folder, "filler"))
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        key = b"last/%d" % len(acknowledged)
+        if put(kv, key, value) == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            break
+        acknowledged[key] = value
     channel.close()
+    begin = time.monotonic()
+    member.stop()
+    expect("a stop doesn't wait for space", time.monotonic() - begin < 10, f"{time.monotonic() - begin:.1f} s")
+    member.start()
+    with grpc.insecure_channel(member.endpoint) as channel:
+        kv, maintenance = stubs.KVStub(channel), stubs.MaintenanceStub(channel)
+        expect("a start on a full disk serves reads",
+               kv.Range(pb.RangeRequest(key=b"early/1"), timeout=10).kvs[0].value == b"v")
+        os.unlink(os.path.join(folder, "filler"))
+        end = time.monotonic() + 30
+        while time.monotonic() < end and (put(kv, b"again", b"2") != grpc.StatusCode.OK or
+                                          maintenance.Alarm(pb.AlarmRequest(), timeout=10).alarms):
+            time.sleep(0.2)
+        expect("the alarm that a former run raised ends as well", time.monotonic() < end)
     member.kill()
     member.start()
     with grpc.insecure_channel(member.endpoint, options=[("grpc.max_receive_message_length", -1)]) as channel:
