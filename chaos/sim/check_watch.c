@@ -64,7 +64,6 @@ static void judge(struct sim *s, struct sim_watch *w, const struct sim_record *r
         }
         break;
     case SIM_COMPACTED:
-        c = next_change(&s->check.model, w);
         if (r->rev > s->check.model.compacted) {
             sim_fail(s, "a watch was cancelled by compaction %" PRId64 ", which there was not", r->rev);
         }

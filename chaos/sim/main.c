@@ -65,15 +65,20 @@ int main(int argc, char **argv)
     struct sim_config config = {.seed = 1};
     uint64_t crashes = 0;
     for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        bool known = true;
         if (strcmp(argv[i], "--verbose") == 0) {
             config.verbose = true;
-        } else if (i + 1 == argc) {
-            return usage();
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            config.seed = strtoull(argv[++i], NULL, 10);
+            continue;
+        }
+        if (strcmp(argv[i], "--seed") == 0) {
+            config.seed = strtoull(value, NULL, 10);
         } else if (strcmp(argv[i], "--crashes") == 0) {
-            crashes = strtoull(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--canary") != 0 || !read_canary(argv[++i], &config.canary)) {
+            crashes = strtoull(value, NULL, 10);
+        } else {
+            known = strcmp(argv[i], "--canary") == 0 && read_canary(value, &config.canary);
+        }
+        if (!known || ++i == argc) {
             return usage();
         }
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define MIN_TTL_S 2
+#define PRIME UINT64_C(0x100000001b3)
 
 void model_init(struct model *m)
 {
@@ -20,10 +21,8 @@ void model_free(struct model *m)
 
 void model_key_name(int key, char out[MODEL_KEY_LEN + 1])
 {
-    out[0] = 'k';
-    out[1] = (char)('0' + key / 10);
-    out[2] = (char)('0' + key % 10);
-    out[3] = '\0';
+    static const char digits[] = "0123456789";
+    memcpy(out, (const char[]){'k', digits[key / 10 % 10], digits[key % 10], '\0'}, MODEL_KEY_LEN + 1);
 }
 
 int model_key_number(struct bytes key)
@@ -223,7 +222,7 @@ static uint64_t mix(uint64_t digest, const void *data, size_t len)
 {
     const uint8_t *p = data;
     for (size_t i = 0; i < len; i++) {
-        digest = (digest ^ p[i]) * 0x100000001b3ULL;
+        digest = (digest ^ p[i]) * PRIME;
     }
     return digest ^ len;
 }
@@ -233,17 +232,21 @@ uint64_t model_digest_row(uint64_t digest, const struct row_fields *row)
     const int64_t numbers[] = {row->create_revision, row->mod_revision, row->version, row->lease};
     digest = mix(digest, row->key.data, row->key.len);
     digest = mix(digest, row->value.data, row->value.len);
-    return mix(digest, numbers, sizeof numbers);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        digest = (digest ^ (uint64_t)numbers[i]) * PRIME;
+        digest ^= digest >> 29;
+    }
+    return digest;
 }
 
 struct row_fields model_fields(const struct model_change *c, char name[MODEL_KEY_LEN + 1])
 {
     model_key_name(c->key, name);
     if (c->dead) {
-        return (struct row_fields){.key = bytes_str(name)};
+        return (struct row_fields){.key = bytes_of(name, MODEL_KEY_LEN)};
     }
     return (struct row_fields){
-        .key = bytes_str(name),
+        .key = bytes_of(name, MODEL_KEY_LEN),
         .value = bytes_str(c->value),
         .create_revision = c->create,
         .mod_revision = c->main,
@@ -254,7 +257,7 @@ struct row_fields model_fields(const struct model_change *c, char name[MODEL_KEY
 
 uint64_t model_digest_change(uint64_t digest, const struct model_change *c)
 {
-    char name[MODEL_KEY_LEN + 1];
+    char name[MODEL_KEY_LEN + 1] = "";
     struct row_fields fields = model_fields(c, name);
     return model_digest_row(digest, &fields);
 }

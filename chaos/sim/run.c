@@ -25,11 +25,12 @@ void sim_fail(struct sim *s, const char *format, ...)
         return;
     }
     s->result->failed = true;
+    char *out = s->result->message;
+    size_t size = sizeof s->result->message;
+    int n = snprintf(out, size, "life %u, %llu ms: ", s->life, (unsigned long long)s->now_ms);
     va_list args;
     va_start(args, format);
-    int n = snprintf(s->result->message, sizeof s->result->message, "life %u, %llu ms: ", s->life,
-                     (unsigned long long)s->now_ms);
-    vsnprintf(s->result->message + n, sizeof s->result->message - (size_t)n, format, args);
+    vsnprintf(out + n, size - (size_t)n, format, args);
     va_end(args);
 }
 
