@@ -90,11 +90,21 @@ unsigned tree_child(const struct tree_node *node, struct bytes key)
 
 /* --- reading --- */
 
+/* A search in a node looks at three or four of its cache lines one after the other: better to have all of them come at
+ * once. */
+static void node_prefetch(const struct tree_node *node)
+{
+    for (size_t at = 0; at < sizeof *node; at += 64) {
+        __builtin_prefetch((const uint8_t *)node + at);
+    }
+}
+
 static struct tree_leaf *leaf_for(const struct tree *tree, struct bytes key)
 {
     struct tree_node *node = tree->root;
     while (node != NULL && node->inner) {
         node = tree_as_inner(node)->children[tree_child(node, key)];
+        node_prefetch(node);
     }
     return tree_as_leaf(node);
 }
