@@ -12,6 +12,9 @@
 
 #define SPACE_CHECK_MS 1000
 
+/* Deletes make room only by and by: they leave this much of the log's reserve to the others. */
+#define KEPT_FROM_DELETES ((size_t)512 << 10)
+
 /* What makes room, or says that there is none: admitted as long as the reserve lasts. */
 static bool makes_room(const Etcdserverpb__InternalRaftRequest *internal)
 {
@@ -122,7 +125,8 @@ static void clear_alarm(struct core *core)
 static int admit_room(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes)
 {
     if (makes_room(internal)) {
-        return core->env->space(core->env).total_bytes < bytes ? ERR_NO_SPACE : 0;
+        uint64_t kept = internal->delete_range != NULL ? KEPT_FROM_DELETES : 0;
+        return core->env->space(core->env).total_bytes < bytes + kept ? ERR_NO_SPACE : 0;
     }
     if (!short_of_room(core, bytes)) {
         return 0;

@@ -180,6 +180,25 @@ static void test_over_quota_is_said_before_too_large(void **state)
     core_bed_close(&bed);
 }
 
+static void test_deletes_leave_room_for_what_makes_more(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_request delete_range, compact;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    assert_int_equal(put(&bed, "a"), 0);
+    bed.space = (struct core_space){0, 1000};
+    assert_int_equal(core_bed_delete(&bed, &delete_range, "a"), ERR_NO_SPACE);
+    assert_int_equal(core_bed_compact(&bed, &compact, 2), 0);
+    core_bed_run(&bed);
+    assert_int_equal(compact.error, 0);
+    bed.space.total_bytes = 5;
+    assert_int_equal(core_bed_compact(&bed, &compact, 2), ERR_NO_SPACE);
+    bed.space = (struct core_space){UINT64_MAX, UINT64_MAX};
+    core_bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself),
         cmocka_unit_test(test_the_quotas_alarm_stays),
         cmocka_unit_test(test_over_quota_is_said_before_too_large),
+        cmocka_unit_test(test_deletes_leave_room_for_what_makes_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
