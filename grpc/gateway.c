@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/pb.h"
 #include "grpc/clean_path.h"
+#include "grpc/gateway_stream.h"
 #include "grpc/json.h"
 #include "grpc/services.h"
 #include "kv/rpc.pb-c.h"
@@ -78,6 +79,7 @@ struct gateway_call {
     struct call call; /* first */
     struct http1_request *request;
     struct loop_timer deadline;
+    struct gateway_stream *stream; /* of a large answer */
     bool ended;
 };
 
@@ -170,19 +172,22 @@ static void reply_encoded(struct call *call, struct bytes encoded, bool copied)
     respond(end(call), message);
 }
 
-/* JSON cannot begin before the whole answer is known to be readable: it is gathered first. */
+static void stream_ended(void *owner)
+{
+    done(owner);
+}
+
 static void reply_stream(struct call *call, uint64_t length, struct call_source *source)
 {
-    struct buffer whole = {0};
-    uint8_t *to = buffer_reserve(&whole, length);
-    while (whole.len < length) {
-        ssize_t n = source->read(source, to + whole.len, length - whole.len < 16384 ? length - whole.len : 16384);
-        CHECK(n > 0, "a row of the store is damaged");
-        whole.len += (size_t)n;
-    }
-    source->end(source);
-    reply_encoded(call, buffer_bytes(&whole), true);
-    buffer_free(&whole);
+    struct gateway_call *gateway = end(call);
+    http1_set(gateway->request, "Grpc-Metadata-Content-Type", "application/grpc");
+    gateway->stream =
+        gateway_stream_begin(gateway->request, call->route->response, length, source, stream_ended, gateway);
+}
+
+static void source_ready(struct call *call)
+{
+    gateway_stream_ready(container_of(call, struct gateway_call, call)->stream);
 }
 
 static void finish(struct call *call, enum grpc_code code, const char *text)
@@ -215,17 +220,12 @@ static struct bytes metadata(const struct call *call, const char *name)
     return printable(value) ? value : (struct bytes){0};
 }
 
-static void unexpected_source(struct call *call)
-{
-    CHECK(false, "%s answers in pieces", call->route->path);
-}
-
 static const struct call_ops gateway_ops = {
     .metadata = metadata,
     .reply = reply,
     .reply_encoded = reply_encoded,
     .reply_stream = reply_stream,
-    .source_ready = unexpected_source,
+    .source_ready = source_ready,
     .finish = finish,
 };
 

@@ -2,6 +2,7 @@
 """The same requests to the JSON gateway of kedge and of the real etcd (build/interop/bin/etcd): every answer must be equal
 but for ids, sizes and log indexes. Skipped where there is no etcd."""
 
+import binascii
 import http.client
 import json
 import os
@@ -81,6 +82,10 @@ REQUESTS = [
 ]
 
 
+def base64(text):
+    return binascii.b2a_base64(text.encode(), newline=False).decode()
+
+
 def masked(value):
     if isinstance(value, dict):
         member = "peerURLs" in value
@@ -106,6 +111,10 @@ def ask(port, method, path, body, headers):
 def requests():
     for path, body in REQUESTS:
         yield "POST", "/v3/" + path, body, {}
+    for i in range(200):  # a list of 2 MB
+        yield "POST", "/v3/kv/put", json.dumps({"key": base64(f"big{i}"), "value": base64(f"{i} " * (i * 20))}), {}
+    for more in ({}, {"limit": 100}, {"sort_order": "DESCEND", "sort_target": "VALUE"}, {"count_only": True}):
+        yield "POST", "/v3/kv/range", json.dumps({"key": "AA==", "range_end": "AA==", **more}), {}
     for method in ("GET", "HEAD", "PUT"):
         yield method, "/v3/kv/range", None, {}
         yield method, "/v3/nosuch", None, {}

@@ -23,6 +23,8 @@ struct fixture {
     struct call *kept;
     struct call_source source;
     uint64_t left;
+    struct call *streaming;
+    size_t at, reads;
     unsigned cancels, ended;
     int cancel_reason, intercepted;
     char metadata[64];
@@ -45,22 +47,28 @@ static bool is(const ProtobufCBinaryData *key, const char *text)
     return bytes_equal(bytes_of(key->data, key->len), bytes_str(text));
 }
 
-/* field 4 (count), nothing but zeros before the last byte: a long way to write 1 */
+/* kvs, each with 7 bytes of key, then a count: cut anywhere between two reads, which give what is asked for, less, or
+ * nothing for now. */
 static ssize_t source_read(struct call_source *source, uint8_t *out, size_t cap)
 {
     struct fixture *f = container_of(source, struct fixture, source);
-    size_t n = f->left < cap ? (size_t)f->left : cap;
-    for (size_t i = 0; i < n; i += 2) {
-        out[i] = 0x20;
-        out[i + 1] = 5;
+    static const uint8_t row[] = {0x12, 9, 0x0a, 7, 'a', 'b', 'c', 'd', 'e', 'f', 'g'}, count[] = {0x20, 5};
+    if (++f->reads % 5 == 0) {
+        return 0;
     }
-    f->left -= n;
+    cap = f->reads % 3 == 0 ? 7 : cap;
+    size_t n = 0;
+    for (; n < cap && f->left > 0; n++, f->left--) {
+        out[n] = f->left > 2 ? row[f->at++ % sizeof row] : count[2 - f->left];
+    }
     return (ssize_t)n;
 }
 
 static void source_end(struct call_source *source)
 {
-    container_of(source, struct fixture, source)->ended++;
+    struct fixture *f = container_of(source, struct fixture, source);
+    f->ended++;
+    f->streaming = NULL;
 }
 
 static void range(void *service, struct call *call, const ProtobufCMessage *message)
@@ -75,7 +83,8 @@ static void range(void *service, struct call *call, const ProtobufCMessage *mess
     } else if (is(&request->key, "fail")) {
         call_fail_text(call, GRPC_ABORTED, "a \"quoted\"\n%s", "caf\xc3\xa9");
     } else if (is(&request->key, "long")) {
-        f->left = 100000;
+        f->left = 11 * 20000 + 2;
+        f->streaming = call;
         f->source = (struct call_source){.read = source_read, .end = source_end};
         call_reply_stream(call, f->left, &f->source);
     } else {
@@ -246,11 +255,73 @@ static void test_only_some_headers_become_metadata(void **state)
     assert_string_equal(f->metadata, "||");
 }
 
-static void test_an_answer_in_pieces_is_put_together(void **state)
+/* One turn and what came in it; the source that said "nothing yet" has something again after each. */
+static bool receive(struct fixture *f, struct buffer *out)
+{
+    loop_step(&f->loop, 1);
+    if (f->streaming != NULL) {
+        call_source_ready(f->streaming);
+    }
+    ssize_t n = read(f->fd, buffer_reserve(out, 65536), 65536);
+    out->len += n > 0 ? (size_t)n : 0;
+    return n != 0;
+}
+
+/* Takes the chunks apart. */
+static struct buffer chunks(struct buffer *raw)
+{
+    struct buffer body = {0};
+    buffer_append(raw, "", 1);
+    char *at = strstr((char *)raw->data, "\r\n\r\n") + 4, *end;
+    for (size_t size; (size = strtoul(at, &end, 16)) > 0; at = end + 4 + size) {
+        buffer_append(&body, end + 2, size);
+    }
+    return body;
+}
+
+static void test_a_large_answer_is_written_while_it_is_made(void **state)
 {
     struct fixture *f = *state;
-    assert_string_equal(ask(f, "", "{\"key\":\"bG9uZw==\"}"), "200 {\"count\":\"5\"}");
+    struct buffer raw = {0}, expected = {0};
+    send_request(f, "/v3/kv/range", "Connection: close\r\n", "{\"key\":\"bG9uZw==\"}");
+    while (receive(f, &raw)) {
+    }
     assert_int_equal(f->ended, 1);
+    struct buffer body = chunks(&raw);
+    for (int i = 0; i < 20000; i++) {
+        buffer_printf(&expected, "%s{\"key\":\"YWJjZGVmZw==\"}", i == 0 ? "{\"kvs\":[" : ",");
+    }
+    buffer_printf(&expected, "],\"count\":\"5\"}");
+    assert_int_equal(body.len, expected.len);
+    assert_memory_equal(body.data, expected.data, expected.len);
+    assert_non_null(strstr((char *)raw.data, "Grpc-Metadata-Content-Type: application/grpc\r\n"));
+    buffer_free(&raw);
+    buffer_free(&body);
+    buffer_free(&expected);
+}
+
+static void test_a_reader_that_goes_away_ends_the_source(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer raw = {0};
+    send_request(f, "/v3/kv/range", "", "{\"key\":\"bG9uZw==\"}");
+    while (raw.len < 1000) {
+        receive(f, &raw);
+    }
+    assert_int_equal(f->ended, 0);
+    buffer_free(&raw);
+    struct linger linger = {.l_onoff = 1};
+    setsockopt(f->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(f->fd);
+    f->fd = -1;
+    while (f->ended == 0) {
+        loop_step(&f->loop, 1);
+        if (f->streaming != NULL) {
+            call_source_ready(f->streaming);
+        }
+    }
+    assert_int_equal(f->ended, 1);
+    assert_int_equal(f->cancels, 0);
 }
 
 static void test_a_lost_connection_cancels_once(void **state)
@@ -304,7 +375,8 @@ int main(void)
         TEST(test_errors_have_status_code_and_escaped_text),
         TEST(test_a_request_is_at_most_as_long_as_grpc_takes_it),
         TEST(test_only_some_headers_become_metadata),
-        TEST(test_an_answer_in_pieces_is_put_together),
+        TEST(test_a_large_answer_is_written_while_it_is_made),
+        TEST(test_a_reader_that_goes_away_ends_the_source),
         TEST(test_a_lost_connection_cancels_once),
         TEST(test_a_deadline_cancels_once_and_is_told),
         cmocka_unit_test(test_each_code_has_its_status),
