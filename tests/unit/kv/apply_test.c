@@ -1,4 +1,5 @@
 /* Entries of the log, applied: alarms and quota, what is skipped after a restart, crashes with commits lost, slices. */
+#include "base/crc32c.h"
 #include "tests/support/kv_bed.h"
 
 #include <setjmp.h>
@@ -355,6 +356,121 @@ static void test_compaction_at_zero_is_taken_once(void **state)
     kv_bed_close(&bed);
 }
 
+/* --- cluster facts, whole hash --- */
+
+static void set_cluster_version(struct kv_bed *bed, char *version)
+{
+    int error;
+    Membershippb__ClusterVersionSetRequest set = MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    set.ver = version;
+    request.cluster_version_set = &set;
+    kv_bed_apply(bed, &request, &error);
+    assert_int_equal(error, 0);
+}
+
+static void set_downgrade(struct kv_bed *bed, bool enabled, char *version)
+{
+    int error;
+    Membershippb__DowngradeInfoSetRequest set = MEMBERSHIPPB__DOWNGRADE_INFO_SET_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    set.enabled = enabled;
+    set.ver = version;
+    request.downgrade_info_set = &set;
+    kv_bed_apply(bed, &request, &error);
+    assert_int_equal(error, 0);
+    assert_true(bed->apply.effects & KV_EFFECT_DOWNGRADE);
+}
+
+static void expect_row(struct kv_bed *bed, enum backend_table table, const char *key, const char *value)
+{
+    struct backend_read *read;
+    struct bytes got = {0};
+    kv_bed_commit(bed);
+    assert_int_equal(backend_read_begin(bed->backend, &read), 0);
+    assert_int_equal(backend_get(read, table, bytes_str(key), &got), value == NULL ? ERR_ABSENT : 0);
+    if (value != NULL && !bytes_equal(got, bytes_str(value))) {
+        fail_msg("expected %s, got %.*s", value, (int)got.len, got.data);
+    }
+    backend_read_end(read);
+}
+
+static void test_the_storage_version_follows_the_cluster_version(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    const char *target;
+    kv_bed_open(&bed, NULL);
+    assert_null(kv_cluster_version(bed.kv));
+    assert_string_equal(kv_storage_version(bed.kv), "3.5.0");
+    set_cluster_version(&bed, "3.0.0");
+    expect_row(&bed, BACKEND_META, "storageVersion", NULL);
+    set_cluster_version(&bed, "3.7.0");
+    assert_true(bed.apply.effects & KV_EFFECT_CLUSTER_VERSION);
+    expect_row(&bed, BACKEND_META, "storageVersion", "3.7.0");
+    set_downgrade(&bed, true, "3.6.0");
+    expect_row(&bed, BACKEND_CLUSTER, "downgrade", "{\"target-version\":\"3.6.0\",\"enabled\":true}");
+    set_cluster_version(&bed, "3.6.0");
+    expect_row(&bed, BACKEND_META, "storageVersion", "3.6.0");
+    kv_bed_crash(&bed, 0);
+    assert_string_equal(kv_storage_version(bed.kv), "3.6.0");
+    assert_string_equal(kv_cluster_version(bed.kv), "3.6.0");
+    assert_true(kv_downgrade(bed.kv, &target));
+    assert_string_equal(target, "3.6.0");
+    set_downgrade(&bed, false, "");
+    expect_row(&bed, BACKEND_CLUSTER, "downgrade", "{\"target-version\":\"\",\"enabled\":false}");
+    kv_bed_crash(&bed, 0);
+    assert_false(kv_downgrade(bed.kv, &target));
+    set_cluster_version(&bed, "3.5.0");
+    expect_row(&bed, BACKEND_META, "storageVersion", NULL);
+    kv_bed_close(&bed);
+}
+
+static bool feed_row(void *arg, struct bytes key, struct bytes value)
+{
+    uint32_t *hash = arg;
+    if (!bytes_equal(key, bytes_str("consistent_index")) && !bytes_equal(key, bytes_str("term")) &&
+        !bytes_equal(key, bytes_str("storageVersion"))) {
+        *hash = crc32c(crc32c(*hash, key.data, key.len), value.data, value.len);
+    }
+    return true;
+}
+
+static void test_hash_goes_over_all_tables_by_name(void **state)
+{
+    (void)state;
+    static const enum backend_table by_name[] = {
+        BACKEND_ALARM, BACKEND_AUTH,  BACKEND_AUTH_ROLES, BACKEND_AUTH_USERS,      BACKEND_CLUSTER,
+        BACKEND_KEY,   BACKEND_LEASE, BACKEND_MEMBERS,    BACKEND_MEMBERS_REMOVED, BACKEND_META,
+    };
+    struct kv_bed bed;
+    struct backend_read *view;
+    uint32_t expected = 0;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    try_grant(&bed, 7, 10);
+    alarm(&bed, 1, 5, 2);
+    set_cluster_version(&bed, "3.7.0");
+    kv_bed_commit(&bed);
+    assert_int_equal(backend_view_open(bed.backend, &view), 0);
+    for (size_t i = 0; i < sizeof by_name / sizeof by_name[0]; i++) {
+        const char *name = backend_table_name(by_name[i]);
+        assert_true(i == 0 || strcmp(backend_table_name(by_name[i - 1]), name) < 0);
+        expected = crc32c(expected, name, strlen(name));
+        assert_int_equal(backend_scan(view, by_name[i], (struct bytes){0}, feed_row, &expected), 0);
+    }
+    for (size_t budget = 1; budget < 5; budget++) {
+        struct kv_hash *hash = kv_hash_new(KV_HASH_ALL, 0, 0, view);
+        while (kv_hash_step(hash, budget) == KV_MORE) {
+        }
+        assert_int_equal(kv_hash_result(hash).hash, expected);
+        assert_int_equal(kv_hash_result(hash).current_revision, 2);
+        kv_hash_free(hash);
+    }
+    backend_view_close(view);
+    kv_bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +487,8 @@ int main(void)
         cmocka_unit_test(test_a_pin_holds_compaction_up),
         cmocka_unit_test(test_the_revision_is_never_below_a_compaction),
         cmocka_unit_test(test_compaction_at_zero_is_taken_once),
+        cmocka_unit_test(test_the_storage_version_follows_the_cluster_version),
+        cmocka_unit_test(test_hash_goes_over_all_tables_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
