@@ -1,7 +1,6 @@
 /* The sending side of a call over an HTTP/2 stream: what a service does with its call.
  *
- * A unary answer is HEADERS, DATA, HEADERS (trailers); all but the DATA's payload is by reference to constants, and the
- * dynamic table of HPACK never changes after the first answer: each head is then three bytes, each trailer two. */
+ * A unary answer is HEADERS, DATA, HEADERS (trailers); all but the DATA's payload is by reference to constants. */
 #include "base/check.h"
 #include "base/pb.h"
 #include "grpc/gzip.h"

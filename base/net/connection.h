@@ -42,25 +42,26 @@ struct connection_protocol {
     void (*on_close)(struct connection *connection);
 };
 
+/* What each read and write touches comes first and together. */
 struct connection {
+    struct loop_fd fd;
     struct loop *loop;
     const struct connection_transport *transport;
     const struct connection_protocol *protocol;
-    void *state;           /* the protocol's */
-    void *transport_state; /* the transport's */
-    struct loop_fd fd;
-    struct loop_later freeing;
+    void *state; /* the protocol's */
     struct loop_flush flush;
     struct buffer pending; /* given by produce, not taken by the socket yet */
     size_t pending_sent;   /* of pending */
+    uint64_t received_bytes, sent_bytes;
     bool reading, closing, close_when_drained, lingering;
+
+    void *transport_state; /* the transport's */
     struct loop_timer linger;
-    int polled;                                     /* events that uv_poll watches now */
+    struct loop_later freeing;
     char peer[64];                                  /* "127.0.0.1:53412", "[::1]:53412", "@" */
     struct list node;                               /* for the owner: listener's or client's list of connections */
     void (*on_free)(struct connection *connection); /* the owner's; may be NULL */
     void *owner;
-    uint64_t received_bytes, sent_bytes;
 };
 
 /* Takes over a connected, non-blocking socket. Reads begin in the next poll. Never NULL. */
