@@ -239,7 +239,7 @@ static void test_a_request_is_at_most_as_long_as_grpc_takes_it(void **state)
     char body[2000] = "{\"range_end\":\"";
     size_t len = strlen(body);
     memset(body + len, 'A', 1336); /* 1,002 bytes, and 3 of tag and length */
-    strcpy(body + len + 1336, "\"}");
+    memcpy(body + len + 1336, "\"}", 3);
     assert_string_equal(ask(f, "", body),
                         "429 {\"code\":8,\"message\":\"grpc: received message larger than max (1005 vs. 1000)\"}");
 }

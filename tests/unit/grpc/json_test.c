@@ -55,7 +55,7 @@ static void check_rows(const ProtobufCMessageDescriptor *type, const struct row 
         arena_free(&arena);
     }
 }
-#define CHECK_ROWS(type, rows) check_rows(type, rows, sizeof rows / sizeof rows[0])
+#define CHECK_ROWS(type, rows) check_rows((type), (rows), sizeof(rows) / sizeof((rows)[0]))
 
 static void test_what_clients_may_write(void **state)
 {
