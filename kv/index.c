@@ -239,23 +239,31 @@ struct index_sum index_measure_first(const struct index *index, const struct ind
     return (struct index_sum){end.keys - start.keys, end.bytes - start.bytes};
 }
 
-bool index_count_at(const struct index *index, const struct index_range *range, int64_t main, uint64_t *count)
+enum index_counted index_count_at(const struct index *index, const struct index_range *range, int64_t main,
+                                  struct index_count *count, size_t *budget)
 {
     if (main < index->ring_floor) {
-        return false;
+        return INDEX_COUNT_UNKNOWN;
     }
-    int64_t n = (int64_t)index_measure(index, range).keys;
-    for (uint64_t i = index->births; i-- > 0;) {
-        const struct birth *birth = &index->ring[i % INDEX_RING];
-        if (birth->main <= main || index->births - i > INDEX_RING) {
+    if (!count->begun) {
+        *count = (struct index_count){index->births, (int64_t)index_measure(index, range).keys, true};
+    }
+    /* What was overwritten meanwhile is at or below ring_floor, so at or below main. */
+    while (count->next > 0 && index->births - count->next < INDEX_RING) {
+        const struct birth *birth = &index->ring[(count->next - 1) % INDEX_RING];
+        if (birth->main <= main) {
             break;
         }
+        if (*budget == 0) {
+            return INDEX_COUNT_MORE;
+        }
+        --*budget;
+        count->next--;
         if (index_range_has(range, index_key_bytes(birth->key))) {
-            n += birth->born ? -1 : 1;
+            count->keys += birth->born ? -1 : 1;
         }
     }
-    *count = (uint64_t)n;
-    return true;
+    return INDEX_COUNT_DONE;
 }
 
 void index_walk_range(struct index_walk *walk, const struct index *index, const struct index_range *range)

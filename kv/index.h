@@ -99,10 +99,21 @@ struct index_sum index_measure(const struct index *index, const struct index_ran
 /* Of the first `limit` live keys of it. */
 struct index_sum index_measure_first(const struct index *index, const struct index_range *range, uint64_t limit);
 
-/* How many keys of the range were live at `main`, from the live count and the ring of recent changes; false when the
- * ring does not reach back that far. Costs up to INDEX_RING comparisons. */
+/* How many keys of the range were live at `main`: the live count less births plus deaths since, from a ring of recent
+ * ones. In slices: zeroed at first, *budget is reduced by the births and deaths looked at. */
 #define INDEX_RING 16384
-bool index_count_at(const struct index *index, const struct index_range *range, int64_t main, uint64_t *count);
+struct index_count {
+    uint64_t next; /* births and deaths below this are still to be looked at */
+    int64_t keys;  /* out, when done */
+    bool begun;
+};
+enum index_counted {
+    INDEX_COUNT_DONE,
+    INDEX_COUNT_MORE,
+    INDEX_COUNT_UNKNOWN /* the ring does not reach back that far */
+};
+enum index_counted index_count_at(const struct index *index, const struct index_range *range, int64_t main,
+                                  struct index_count *count, size_t *budget);
 
 /* A walk in key order, over live and dead keys alike. Puts do not disturb it. Before a compaction may run, it is
  * paused: then it goes on behind the last key it gave, whatever happened to that one. */

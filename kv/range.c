@@ -136,30 +136,76 @@ uint64_t range_item_bytes(const Etcdserverpb__RangeRequest *r, const struct rang
     return 1 + varint_size(len) + len;
 }
 
-/* Where the tree knows the answer. True = nothing is left to do. */
-static bool measured_at_once(struct kv_range *range)
+static void ready(struct kv_range *range)
+{
+    struct kv_range_work *work = range->work;
+    if (!work->collected && !work->request->count_only) {
+        range->more = (uint64_t)range->count > request_limit(work->request);
+    }
+    range_sort_free(&work->sort);
+    work->at = 0;
+    work->read_left = range->kvs;
+    index_walk_end(&work->walk);
+    index_walk_range(&work->walk, range->kv->index, &work->range);
+    work->chunk_walk = work->walk;
+    work->stage = STAGE_READY;
+}
+
+/* The present as the tree has it: count and length of the answer at once. True = nothing is left to do. */
+static bool measure_present(struct kv_range *range)
 {
     struct kv_range_work *work = range->work;
     const struct index *index = range->kv->index;
-    const Etcdserverpb__RangeRequest *r = work->request;
-    if (range->revision != store_write_revision(range->kv)) {
-        uint64_t count;
-        work->counted = work->range.end.len != 0 && index_count_at(index, &work->range, range->revision, &count);
-        range->count = work->counted ? (int64_t)count : 0;
-    } else {
-        range->count = (int64_t)index_measure(index, &work->range).keys;
-        work->counted = true;
+    range->count = (int64_t)index_measure(index, &work->range).keys;
+    work->counted = true;
+    if (work->collected || work->request->keys_only) {
+        return work->request->count_only || range->count == 0;
     }
-    if (work->counted && (r->count_only || range->count == 0)) {
-        return true;
+    if (!work->request->count_only) {
+        struct index_sum sum = index_measure_first(index, &work->range, work->limit);
+        range->kvs = sum.keys;
+        range->kvs_bytes = sum.bytes;
     }
-    if (work->collected || r->keys_only || range->revision != store_write_revision(range->kv)) {
-        return false;
-    }
-    struct index_sum sum = index_measure_first(index, &work->range, work->limit);
-    range->kvs = sum.keys;
-    range->kvs_bytes = sum.bytes;
     return true;
+}
+
+/* The past: its count from recent births and deaths, if they reach back so far. KV_MORE, or KV_DONE: go on. */
+static int count_past(struct kv_range *range, size_t *budget)
+{
+    struct kv_range_work *work = range->work;
+    if (work->range.end.len == 0) {
+        return KV_DONE;
+    }
+    switch (index_count_at(range->kv->index, &work->range, range->revision, &work->counting, budget)) {
+    case INDEX_COUNT_MORE:
+        return KV_MORE;
+    case INDEX_COUNT_DONE:
+        range->count = work->counting.keys;
+        work->counted = true;
+        return KV_DONE;
+    default:
+        return KV_DONE;
+    }
+}
+
+static int count(struct kv_range *range, size_t *budget)
+{
+    struct kv_range_work *work = range->work;
+    work->stage = STAGE_COLLECT;
+    if (!work->counting.begun && range->revision == store_write_revision(range->kv)) {
+        if (measure_present(range)) {
+            ready(range);
+        }
+        return KV_DONE;
+    }
+    if (count_past(range, budget) == KV_MORE) {
+        work->stage = STAGE_COUNT;
+        return KV_MORE;
+    }
+    if (work->counted && (work->request->count_only || range->count == 0)) {
+        ready(range);
+    }
+    return KV_DONE;
 }
 
 /* Walks the range for what the tree could not tell: count, and the length of the answer. */
@@ -307,30 +353,11 @@ static bool measure_items(struct kv_range *range, size_t *budget)
     return work->at == work->items.count;
 }
 
-static void ready(struct kv_range *range)
-{
-    struct kv_range_work *work = range->work;
-    if (!work->collected && !work->request->count_only) {
-        range->more = (uint64_t)range->count > request_limit(work->request);
-    }
-    range_sort_free(&work->sort);
-    work->at = 0;
-    work->read_left = range->kvs;
-    index_walk_end(&work->walk);
-    index_walk_range(&work->walk, range->kv->index, &work->range);
-    work->chunk_walk = work->walk;
-    work->stage = STAGE_READY;
-}
-
 static int resolve(struct kv_range *range, size_t *budget)
 {
     struct kv_range_work *work = range->work;
-    if (work->stage == STAGE_COUNT) {
-        if (measured_at_once(range)) {
-            ready(range);
-            return KV_DONE;
-        }
-        work->stage = STAGE_COLLECT;
+    if (work->stage == STAGE_COUNT && count(range, budget) == KV_MORE) {
+        return KV_MORE;
     }
     if (work->stage == STAGE_COLLECT && !work->collected) {
         if (!walk_and_measure(range, budget)) {

@@ -13,6 +13,7 @@ struct kv_range_work {
     const Etcdserverpb__RangeRequest *request;
     enum range_stage stage;
     bool collected; /* the answer is a list of items */
+    struct index_count counting;
     bool counted;   /* range->count is known before the walk */
     uint64_t limit; /* of keys to fetch; UINT64_MAX = none */
     struct index_walk walk;
