@@ -51,6 +51,13 @@ def resident_mb(member):
         return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) / 1024
 
 
+def sanitized(member):
+    """Memory and times of such a build say nothing."""
+    with open(f"/proc/{member.process.pid}/maps") as f:
+        maps = f.read()
+    return "libasan" in maps or "libtsan" in maps
+
+
 def channel_of(member, *options):
     return grpc.insecure_channel(member.endpoint, options=[("grpc.max_receive_message_length", -1),
                                                            ("grpc.max_send_message_length", -1),
@@ -76,7 +83,7 @@ try:
     before = cpu_seconds(member)
     time.sleep(4)
     used = (cpu_seconds(member) - before) / 4
-    expect("an idle member takes no CPU", used <= 0.0101, f"{used:.1%} of a core")
+    expect("an idle member takes no CPU", used <= 0.0101 or sanitized(member), f"{used:.1%} of a core")
 
     # under load, beside clients that take nothing
     channel = channel_of(member)
@@ -142,7 +149,7 @@ try:
         most = max(most, resident_mb(member) - before)
     expect("all of the stream", 200_000_000 < sum(sizes) < 201_000_000, str(sum(sizes)))
     expect("a chunk is bounded", max(sizes) < 5_000_000, str(max(sizes)))
-    expect("and what it takes", most < 40, f"{most:.0f} MB")
+    expect("and what it takes", most < 40 or sanitized(member), f"{most:.0f} MB")
 
     # keepalives whose answers nobody takes
     lease = stubs.LeaseStub(channel)
@@ -158,7 +165,7 @@ try:
     answers = lease.LeaseKeepAlive(flood())
     time.sleep(8)
     grown = resident_mb(member) - before
-    expect("unread answers of keepalives", grown < 10, f"{grown:.0f} MB after {sent} requests")
+    expect("unread answers of keepalives", grown < 10 or sanitized(member), f"{grown:.0f} MB after {sent} requests")
     taken = sum(1 for _, answer in zip(range(1000), answers) if answer.TTL == 60)
     expect("and they come when they are read", taken == 1000, str(taken))
     answers.cancel()
