@@ -239,6 +239,21 @@ struct index_sum index_measure_first(const struct index *index, const struct ind
     return (struct index_sum){end.keys - start.keys, end.bytes - start.bytes};
 }
 
+/* How many births and deaths came after main; the ring must reach back so far. */
+static uint64_t births_since(const struct index *index, int64_t main)
+{
+    uint64_t low = index->births < INDEX_RING ? 0 : index->births - INDEX_RING, high = index->births;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (index->ring[middle % INDEX_RING].main <= main) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return index->births - low;
+}
+
 enum index_counted index_count_at(const struct index *index, const struct index_range *range, int64_t main,
                                   struct index_count *count, size_t *budget)
 {
@@ -246,7 +261,11 @@ enum index_counted index_count_at(const struct index *index, const struct index_
         return INDEX_COUNT_UNKNOWN;
     }
     if (!count->begun) {
-        *count = (struct index_count){index->births, (int64_t)index_measure(index, range).keys, true};
+        uint64_t live = index_measure(index, range).keys;
+        if (births_since(index, main) > 4 * live + 256) {
+            return INDEX_COUNT_UNKNOWN;
+        }
+        *count = (struct index_count){index->births, (int64_t)live, true};
     }
     /* What was overwritten meanwhile is at or below ring_floor, so at or below main. */
     while (count->next > 0 && index->births - count->next < INDEX_RING) {

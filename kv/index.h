@@ -101,7 +101,7 @@ struct index_sum index_measure_first(const struct index *index, const struct ind
 
 /* How many keys of the range were live at `main`: the live count less births plus deaths since, from a ring of recent
  * ones. In slices: zeroed at first, *budget is reduced by the births and deaths looked at. */
-#define INDEX_RING 16384
+#define INDEX_RING 65536
 struct index_count {
     uint64_t next; /* births and deaths below this are still to be looked at */
     int64_t keys;  /* out, when done */
@@ -110,7 +110,7 @@ struct index_count {
 enum index_counted {
     INDEX_COUNT_DONE,
     INDEX_COUNT_MORE,
-    INDEX_COUNT_UNKNOWN /* the ring does not reach back that far */
+    INDEX_COUNT_UNKNOWN /* the ring does not reach back that far, or a walk is cheaper */
 };
 enum index_counted index_count_at(const struct index *index, const struct index_range *range, int64_t main,
                                   struct index_count *count, size_t *budget);
