@@ -84,7 +84,8 @@ enum json_string json_value_string(struct bytes quoted, struct buffer *out, stru
             return result;
         }
     }
-    return out->len == from || utf8_valid(bytes_of(out->data + from, out->len - from)) ? JSON_STRING_OK : JSON_STRING_NOT_UTF8;
+    return out->len == from || utf8_valid(bytes_of(out->data + from, out->len - from)) ? JSON_STRING_OK
+                                                                                       : JSON_STRING_NOT_UTF8;
 }
 
 /* --- base64 --- */

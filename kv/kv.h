@@ -204,9 +204,9 @@ int kv_range_resolve(struct kv_range *range, size_t budget); /* KV_DONE, KV_MORE
 int kv_range_read(struct kv_range *range, uint8_t *out, size_t cap, size_t *n);
 void kv_range_end(struct kv_range *range);
 
-/* RangeStream: cuts the next chunk off the stream: at most `rows` kvs, and fewer as soon as they have max_bytes. When it says KV_DONE, *chunk_rows and
- * *chunk_bytes say what is in it; kv_range_read then ends with KV_DONE at the chunk's end. *chunk_rows 0 = the stream
- * was at its end. */
+/* RangeStream: cuts the next chunk off the stream: at most `rows` kvs, and fewer as soon as they have max_bytes. When
+ * it says KV_DONE, *chunk_rows and *chunk_bytes say what is in it; kv_range_read then ends with KV_DONE at the chunk's
+ * end. *chunk_rows 0 = the stream was at its end. */
 int kv_range_chunk(struct kv_range *range, uint64_t rows, uint64_t max_bytes, size_t budget, uint64_t *chunk_rows,
                    uint64_t *chunk_bytes);
 

@@ -239,11 +239,10 @@ static void open_client_ports(struct serving *serving)
                                            .host_count = config->host_whitelist.count};
     struct server_options settings = server_settings(serving);
     serving->server = server_new(&serving->loop, &settings);
-    serving->gateway =
-        (struct gateway){.server = serving->server,
-                         .max_receive_bytes = settings.max_receive_bytes,
-                         .intercept = services_intercept,
-                         .owner = &serving->services};
+    serving->gateway = (struct gateway){.server = serving->server,
+                                        .max_receive_bytes = settings.max_receive_bytes,
+                                        .intercept = services_intercept,
+                                        .owner = &serving->services};
     if (config->enable_grpc_gateway) {
         serving->client_pages.more = gateway_handle;
         serving->client_pages.more_owner = &serving->gateway;

@@ -1,4 +1,5 @@
-/* A member's ports: clients (gRPC and HTTP), metrics (HTTP), peers (HTTP); signals; the loop's hook that runs the core. */
+/* A member's ports: clients (gRPC and HTTP), metrics (HTTP), peers (HTTP); signals; the loop's hook that runs the core.
+ */
 #ifndef CMD_KEDGE_SERVE_H
 #define CMD_KEDGE_SERVE_H
 
