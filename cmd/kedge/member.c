@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 /* Rows of the table `kedge` that tie a store to its log. */
+/* Entries that are kept in memory behind the log: what a member that is a little behind asks for. Older ones come back
+ * from the files. */
+#define LOG_MEMORY_BYTES ((size_t)16 << 20)
 #define KEDGE_MEMBER_ID "member-id"
 #define KEDGE_CLUSTER_ID "cluster-id"
 
@@ -340,6 +343,7 @@ static void open_raft(struct member *member)
         .hard_state = member->contents.hard_state,
         .snapshot = member->contents.snapshot,
         .applied = kv_applied_index(member->kv),
+        .log_bytes = LOG_MEMORY_BYTES,
     };
     kv_conf_state(member->kv, &member->arena, &settings.conf.voters.ids, &settings.conf.voters.count,
                   &settings.conf.learners.ids, &settings.conf.learners.count);
