@@ -13,10 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Rows of the table `kedge` that tie a store to its log. */
 /* Entries that are kept in memory behind the log: what a member that is a little behind asks for. Older ones come back
  * from the files. */
 #define LOG_MEMORY_BYTES ((size_t)16 << 20)
+
+/* Rows of the table `kedge` that tie a store to its log. */
 #define KEDGE_MEMBER_ID "member-id"
 #define KEDGE_CLUSTER_ID "cluster-id"
 
