@@ -9,10 +9,12 @@
 #include "kv/watch_internal.h"
 #include <stdlib.h>
 
-/* Groups taken into one sweep: bounds the turn in which it begins. */
+/* Groups taken into one sweep: the later ones would wait too long for it to begin. */
 #define SWEEP_GROUPS 4096
-/* What one row from history costs, in touches. */
+/* What one row from history, one group that is taken in, one event for a group cost, in touches. */
 #define ROW_WORK 4
+#define GROUP_WORK 2
+#define OFFER_WORK 2
 /* A stream that was not pulled for so long is taken for stalled. */
 #define STALLED_MS 1000
 
@@ -39,6 +41,7 @@ static void make_lag(struct watch_group *g, int64_t rev)
         g->state = WATCH_LAGGING;
         watch_group_count(g, true, g->count);
     }
+    watch_group_unlink(g);
     list_remove(&g->lag);
     g->sweep = 0;
     g->next_rev = rev;
@@ -90,6 +93,7 @@ static void make_live(struct watch_group *g)
     g->open = NULL; /* what comes next stands behind progress responses that may come now */
     g->state = WATCH_LIVE;
     to_index(g, &h->live);
+    watch_group_link(g);
     merge(g);
 }
 
@@ -141,6 +145,7 @@ static void sweep_stop(struct watch_hub *h)
     {
         struct watch_group *g = container_of(node, struct watch_group, lag);
         g->sweep = 0;
+        watch_group_unlink(g);
         if (g->next_rev < h->sweep.at.main) {
             g->next_rev = h->sweep.at.main;
         }
@@ -151,6 +156,7 @@ static void sweep_stop(struct watch_hub *h)
         h->sweep.ring = NULL;
     }
     h->sweep.active = h->sweep.rejoining = false;
+    h->sweep.gathered = 0;
 }
 
 /* In the middle of a revision: what was queued of it is taken back. */
@@ -170,12 +176,19 @@ static void sweep_abort(struct watch_hub *h)
     sweep_stop(h);
 }
 
-static void sweep_begin(struct watch_hub *h)
+/* Takes waiting groups into the next sweep, in slices; with the last of them it begins, at the lowest position. */
+static void sweep_gather(struct watch_hub *h)
 {
-    int64_t compact_rev = compacted(h), first = INT64_MAX;
-    h->sweep.number++;
-    for (size_t i = 0; i < SWEEP_GROUPS && !list_empty(&h->waiting); i++) {
+    struct watch_sweep *s = &h->sweep;
+    int64_t compact_rev = compacted(h);
+    if (s->gathered == 0) {
+        s->number++;
+        s->at = (struct watch_position){.main = INT64_MAX};
+    }
+    while (s->gathered < SWEEP_GROUPS && !list_empty(&h->waiting) && s->work < s->budget) {
         struct watch_group *g = list_first(&h->waiting, struct watch_group, lag);
+        s->gathered++;
+        s->work += GROUP_WORK;
         list_remove(&g->lag);
         if (g->next_rev < compact_rev && g->next_rev < h->ring.first) {
             if (keep_later_watchers(g, compact_rev)) {
@@ -184,11 +197,14 @@ static void sweep_begin(struct watch_hub *h)
             continue;
         }
         list_push_back(&h->sweeping, &g->lag);
-        g->sweep = h->sweep.number;
-        first = g->next_rev < first ? g->next_rev : first;
+        watch_group_link(g);
+        g->sweep = s->number;
+        s->at.main = g->next_rev < s->at.main ? g->next_rev : s->at.main;
     }
-    h->sweep.active = !list_empty(&h->sweeping);
-    h->sweep.at = (struct watch_position){.main = first};
+    if (s->gathered == SWEEP_GROUPS || list_empty(&h->waiting)) {
+        s->gathered = 0;
+        s->active = !list_empty(&h->sweeping);
+    }
 }
 
 /* Offers one event to the sweep's groups. The batch is made when the first of them wants it (history). */
@@ -205,6 +221,7 @@ static bool offer_targets(struct watch_hub *h, int64_t rev, struct watch_batch *
             }
             wanted = true;
             if (batch != NULL) {
+                h->sweep.work += OFFER_WORK;
                 watch_offer(g, batch, event, WATCH_BY_SWEEP);
             }
         }
@@ -310,7 +327,7 @@ size_t watch_sweep_step(struct watch_hub *h, size_t budget)
             if (list_empty(&h->waiting)) {
                 break;
             }
-            sweep_begin(h);
+            sweep_gather(h);
         } else if (list_empty(&h->sweeping)) {
             sweep_stop(h); /* all rejoined, parked or gone */
             seal_partial(h);

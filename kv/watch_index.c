@@ -201,7 +201,7 @@ void watch_index_match(const struct watch_index *x, struct bytes key, struct wat
 
 void watch_index_release(struct watch_index *x, struct watch_target *t)
 {
-    if (t->pins > 0 || !list_empty(&t->groups)) {
+    if (t->pins > 0) {
         return;
     }
     if (t->single) {

@@ -100,7 +100,7 @@ struct watch_target {
     struct watch_target *left, *right, *widest; /* ranges: a treap ordered by (key, end); widest end of the subtree */
     uint64_t priority;
     struct list groups;
-    unsigned pins; /* the fan-out stands on it */
+    unsigned pins; /* groups that hold it; the fan-out stands on it */
     bool single, unbounded;
     struct bytes key, end;
     uint8_t storage[];
@@ -174,9 +174,10 @@ struct watch_item {
     struct watch_item *next;
     enum watch_item_kind kind;
     size_t cost;
-    /* BYTES: an encoded message */
+    /* BYTES: an encoded message; in `small` if it fits, as all without a reason do */
     uint8_t *data;
     size_t len;
+    uint8_t small[80];
     /* PROGRESS */
     int64_t watch_id; /* -1 = the whole stream: then `number` counts them; else it is the watcher's serial */
     uint64_t number;
@@ -232,6 +233,7 @@ struct watch_fan {
 struct watch_sweep {
     uint64_t number;
     bool active, rejoining;
+    size_t gathered; /* groups taken in so far, while it is not yet active */
     struct watch_position at;
     struct watch_batch *partial; /* read from history: the revision may go on */
     struct watch_batch *ring;    /* under way, from the ring */
@@ -262,7 +264,8 @@ struct watch_hub {
     struct list touched[2], by_pull, progress_wait;
     struct heap progress;
     uint64_t evictions;
-    struct watch_item *free_items;
+    struct watch_item *free_items; /* kept for reuse, up to a limit */
+    size_t free_item_count;
 };
 
 static inline int64_t watch_now(const struct watch_hub *h)
@@ -301,7 +304,10 @@ void watch_answer(struct watch_stream *s, struct watch_control control);
 void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t event, int by);
 
 /* watch_stream.c */
+/* A group holds its target; it is found there only while it is linked: live groups, and lagging ones in a sweep. */
 void watch_group_place(struct watch_group *g, struct watch_index *index, struct watch_target *target);
+void watch_group_link(struct watch_group *g);
+void watch_group_unlink(struct watch_group *g);
 void watch_group_leave_index(struct watch_group *g); /* its target may be gone afterwards */
 /* A group's watchers become (lagging) or cease to be laggards. */
 void watch_group_count(const struct watch_group *g, bool lagging, size_t count);

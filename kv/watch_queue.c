@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 /* What an item costs besides the events it holds: itself, its share of bookkeeping. */
-#define ITEM_COST 128
-#define FREE_SEGMENTS_MAX 4
+#define ITEM_COST 256
+#define REASON_MAX 512
+/* Freed items that are kept: enough for a fan-out to all streams. */
+#define FREE_ITEMS_MAX 16384
 
 struct watch_item *watch_item_new(struct watch_stream *s, enum watch_item_kind kind)
 {
@@ -14,6 +16,7 @@ struct watch_item *watch_item_new(struct watch_stream *s, enum watch_item_kind k
     struct watch_item *item = h->free_items;
     if (item != NULL) {
         h->free_items = item->next;
+        h->free_item_count--;
         *item = (struct watch_item){0};
     } else {
         item = mem_zalloc(sizeof *item);
@@ -47,7 +50,9 @@ void watch_item_free(struct watch_stream *s, struct watch_item *item)
         }
     } else if (item->kind == WATCH_ITEM_BYTES) {
         s->control_cost -= item->cost;
-        free(item->data);
+        if (item->data != item->small) {
+            free(item->data);
+        }
     }
     struct watch_group *g = item->group;
     if (g != NULL) {
@@ -61,8 +66,13 @@ void watch_item_free(struct watch_stream *s, struct watch_item *item)
     if (item->segments != &item->one) {
         free(item->segments);
     }
+    if (h->free_item_count == FREE_ITEMS_MAX) {
+        free(item);
+        return;
+    }
     item->next = h->free_items;
     h->free_items = item;
+    h->free_item_count++;
 }
 
 void watch_item_pop(struct watch_stream *s)
@@ -187,8 +197,11 @@ size_t watch_encode_control(const struct watch_hub *h, const struct watch_contro
 void watch_answer(struct watch_stream *s, struct watch_control control)
 {
     struct watch_item *item = watch_item_new(s, WATCH_ITEM_BYTES);
-    item->data = mem_alloc(WATCH_CONTROL_BYTES + (control.reason == NULL ? 0 : strlen(control.reason)));
-    item->len = watch_encode_control(s->hub, &control, item->data);
+    uint8_t message[WATCH_CONTROL_BYTES + REASON_MAX];
+    CHECK(control.reason == NULL || strlen(control.reason) <= REASON_MAX);
+    item->len = watch_encode_control(s->hub, &control, message);
+    item->data = item->len <= sizeof item->small ? item->small : mem_alloc(item->len);
+    memcpy(item->data, message, item->len);
     item->cost += item->len;
     s->control_cost += item->cost;
     watch_wake(s);

@@ -14,16 +14,27 @@ void watch_group_place(struct watch_group *g, struct watch_index *index, struct 
 {
     g->index = index;
     g->target = target;
-    list_push_back(&target->groups, &g->in_target);
+    target->pins++;
 }
 
-void watch_group_leave_index(struct watch_group *g)
+void watch_group_link(struct watch_group *g)
+{
+    list_push_back(&g->target->groups, &g->in_target);
+}
+
+void watch_group_unlink(struct watch_group *g)
 {
     struct watch_fan *fan = &g->stream->hub->fan;
     if (fan->group == &g->in_target) {
         fan->group = g->in_target.next;
     }
     list_remove(&g->in_target);
+}
+
+void watch_group_leave_index(struct watch_group *g)
+{
+    watch_group_unlink(g);
+    g->target->pins--;
     watch_index_release(g->index, g->target);
     g->target = NULL;
 }
@@ -42,6 +53,7 @@ static struct watch_group *group_new(struct watch_stream *s, struct watch_index 
     g->from = INT64_MAX;
     list_init(&g->watchers);
     list_init(&g->lag);
+    list_init(&g->in_target);
     watch_group_place(g, index, target);
     return g;
 }
@@ -212,7 +224,9 @@ static struct watch_group *live_group(struct watch_stream *s, struct watch_targe
             break;
         }
     }
-    return group_new(s, &s->hub->live, target);
+    g = group_new(s, &s->hub->live, target);
+    watch_group_link(g);
+    return g;
 }
 
 struct range {
