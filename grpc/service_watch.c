@@ -131,9 +131,12 @@ static void close_watch(struct watch_call *watch)
     watch_out_free(&watch->out);
 }
 
+/* Comes while the turn's output is written: the services' part of it is over. */
 static void on_writable(struct call *call)
 {
-    enlist(call->state);
+    struct watch_call *watch = call->state;
+    enlist(watch);
+    loop_again(watch->services->loop);
 }
 
 static void on_cancel(struct call *call, int reason)

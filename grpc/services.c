@@ -8,6 +8,7 @@
 void service_task_add(struct services *services, struct service_task *task)
 {
     list_push_back(&services->tasks, &task->node);
+    loop_again(services->loop);
 }
 
 void service_task_remove(struct service_task *task)

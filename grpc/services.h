@@ -40,7 +40,7 @@ struct service_task {
     struct list node;
     void (*run)(struct service_task *task);
 };
-void service_task_add(struct services *services, struct service_task *task);
+void service_task_add(struct services *services, struct service_task *task); /* from anywhere in a turn */
 void service_task_remove(struct service_task *task); /* no effect if it is not added */
 
 /* Proposes and answers the call with what comes of it. `after` (may be NULL) runs instead of the reply on success. */
