@@ -143,12 +143,20 @@ void arena_reset(struct arena *a)
     }
 }
 
-void arena_free(struct arena *a)
+bool arena_free_some(struct arena *a, size_t blocks)
 {
-    struct arena_block *older;
-    for (struct arena_block *block = a->blocks; block != NULL; block = older) {
-        older = block->older;
+    for (; blocks > 0 && a->blocks != NULL; blocks--) {
+        struct arena_block *block = a->blocks;
+        a->blocks = block->older;
         block_free(a, block);
     }
-    *a = (struct arena){0};
+    if (a->blocks == NULL) {
+        *a = (struct arena){0};
+    }
+    return a->blocks != NULL;
+}
+
+void arena_free(struct arena *a)
+{
+    arena_free_some(a, SIZE_MAX);
 }

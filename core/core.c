@@ -25,6 +25,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     space_slice(core);
     publish_slice(core);
     store_slice(core);
+    more |= kv_tidy(core->kv);
     log_carry_out(core); /* what the slices proposed */
     core_check(core);
     return more || raft_update_pending(core->raft);

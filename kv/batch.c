@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define TIDY_BLOCKS 16
+
 static struct batch *open_batch(struct kv *kv)
 {
     return container_of(kv->batches.queue.prev, struct batch, node);
@@ -31,11 +33,13 @@ static void batch_destroy(struct batch *batch)
 void batch_init(struct kv *kv)
 {
     list_init(&kv->batches.queue);
+    list_init(&kv->batches.stored);
     batch_new(kv);
 }
 
 void batch_free(struct kv *kv)
 {
+    list_splice(&kv->batches.queue, &kv->batches.stored);
     list_each(node, &kv->batches.queue)
     {
         batch_destroy(container_of(node, struct batch, node));
@@ -175,8 +179,22 @@ void kv_batch_done(struct kv *kv, int error)
         kv->compactions.finished_stored = batch->finished_compact;
     }
     kv->batches.held -= batch->held;
-    batch_destroy(batch);
+    list_remove(&batch->node);
+    list_push_back(&kv->batches.stored, &batch->node);
     if (list_empty(&kv->batches.queue)) {
         batch_new(kv);
     }
+}
+
+/* Freeing 16 MiB takes the system a millisecond or two. */
+bool kv_tidy(struct kv *kv)
+{
+    if (list_empty(&kv->batches.stored)) {
+        return false;
+    }
+    struct batch *batch = list_first(&kv->batches.stored, struct batch, node);
+    if (!arena_free_some(&batch->arena, TIDY_BLOCKS)) {
+        batch_destroy(batch);
+    }
+    return !list_empty(&kv->batches.stored);
 }

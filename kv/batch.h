@@ -27,8 +27,9 @@ struct batch {
 };
 
 struct batches {
-    struct list queue; /* of struct batch; the last is open for more */
-    struct batch *out; /* lent to the store thread: the first of the queue */
+    struct list queue;  /* of struct batch; the last is open for more */
+    struct batch *out;  /* lent to the store thread: the first of the queue */
+    struct list stored; /* done; their memory goes in slices: kv_tidy */
     size_t held;
 };
 

@@ -165,6 +165,8 @@ bool kv_batch_close(struct kv *kv, struct backend_batch *batch);
 /* The commit's result. 0: its rows leave pending. ERR_DISK_FULL: nothing was stored, the next kv_batch_close lends the
  * same batch again. Other errors end the member: they are not for here. */
 void kv_batch_done(struct kv *kv, int error);
+/* Gives memory of what was stored back, a slice a call. True = there is more. */
+bool kv_tidy(struct kv *kv);
 
 /* --- range --- */
 

@@ -302,6 +302,7 @@ static struct kv *kv_new(const struct kv_config *config, struct backend *backend
     kv->leases = lease_table_new(&config->lease);
     list_init(&kv->pins);
     list_init(&kv->batches.queue);
+    list_init(&kv->batches.stored);
     return kv;
 }
 
