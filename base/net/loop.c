@@ -207,15 +207,15 @@ void loop_step(struct loop *loop, int64_t timeout_ms)
 void loop_run(struct loop *loop)
 {
     loop_uv_changed(loop); /* by whoever prepared the run */
-    while (!loop->stopping) {
+    while (!atomic_load(&loop->stopping)) {
         loop_step(loop, -1);
     }
-    loop->stopping = false;
+    atomic_store(&loop->stopping, false);
 }
 
 void loop_stop(struct loop *loop)
 {
-    loop->stopping = true;
+    atomic_store(&loop->stopping, true);
     loop_wake(loop);
 }
 

@@ -8,7 +8,8 @@
  * is ready (signals, the thread pool, whatever handles an owner starts on loop->uv). libuv could poll the sockets too,
  * but takes a thousand of them through their callbacks before it lets go, and that is more than a turn may last.
  *
- * Thread: a loop and everything on it belongs to the thread that runs it; only loop_wake may be called from others. */
+ * Thread: a loop and everything on it belongs to the thread that runs it; only loop_wake and loop_stop may be called
+ * from others. */
 #ifndef BASE_NET_LOOP_H
 #define BASE_NET_LOOP_H
 
@@ -69,7 +70,7 @@ struct loop {
     struct list later; /* of loop_later.node */
     uint64_t now_ns;   /* monotonic; the same for all of a turn */
     bool again;        /* the next poll doesn't sleep */
-    bool stopping;
+    atomic_bool stopping;
     uint8_t *read_buffer, *write_buffer;
     struct loop_turns turns; /* may be zeroed at any time, to count anew */
     uint64_t cpu_ns;         /* of this thread when it was last read */
@@ -79,7 +80,7 @@ struct loop {
 int loop_init(struct loop *loop);   /* 0 or ERR_IO */
 void loop_close(struct loop *loop); /* all connections, timers and hooks must be gone; frees the rest */
 void loop_run(struct loop *loop);   /* until loop_stop */
-void loop_stop(struct loop *loop);
+void loop_stop(struct loop *loop);  /* from any thread */
 /* One poll of at most timeout_ms (-1 = until something happens) and its turn. For blocking clients and tests. */
 void loop_step(struct loop *loop, int64_t timeout_ms);
 
