@@ -133,7 +133,7 @@ try:
     for writer, n in acknowledged.items():
         got = kv.Range(pb.RangeRequest(key=b"w/%d" % writer), timeout=10).kvs
         expect(f"writer {writer}'s last acknowledged value", got and int(got[0].value) >= n, f"{got}, not {n}")
-    expect("there were some", sum(acknowledged.values()) > 100, str(acknowledged))
+    expect("there were some", sum(acknowledged.values()) > (10 if sanitized(member) else 100), str(acknowledged))
 
     # small values, then large ones: the stream's chunks do not grow with them
     for i in range(2000):
