@@ -429,12 +429,15 @@ func (g *generator) txnRequest(depth int, used map[string]bool) *pb.TxnRequest {
 	return request
 }
 
-// spare keeps a transaction from killing etcd: a put that is to keep value or
+// spare keeps a transaction from killing etcd. A put that is to keep value or
 // lease of a key that the same transaction deleted before passes the checks,
-// which look at the state before it, and panics when it is executed.
+// which look at the state before it, and panics when it is executed. And a
+// delete to the end (range_end of one zero byte) escapes the check for duplicate
+// keys; a key that it deletes and a put makes anew in the same revision is lost
+// by a compaction at that revision, and ends the process when it is read.
 func spare(request *pb.TxnRequest) *pb.TxnRequest {
 	var puts []*pb.PutRequest
-	deletes := false
+	var deletes []*pb.DeleteRangeRequest
 	var walk func(*pb.TxnRequest)
 	walk = func(txn *pb.TxnRequest) {
 		for _, branch := range [][]*pb.RequestOp{txn.Success, txn.Failure} {
@@ -443,7 +446,7 @@ func spare(request *pb.TxnRequest) *pb.TxnRequest {
 				case *pb.RequestOp_RequestPut:
 					puts = append(puts, u.RequestPut)
 				case *pb.RequestOp_RequestDeleteRange:
-					deletes = true
+					deletes = append(deletes, u.RequestDeleteRange)
 				case *pb.RequestOp_RequestTxn:
 					walk(u.RequestTxn)
 				}
@@ -451,9 +454,15 @@ func spare(request *pb.TxnRequest) *pb.TxnRequest {
 		}
 	}
 	walk(request)
-	if deletes {
-		for _, put := range puts {
-			put.IgnoreValue, put.IgnoreLease = false, false
+	if len(puts) == 0 || len(deletes) == 0 {
+		return request
+	}
+	for _, put := range puts {
+		put.IgnoreValue, put.IgnoreLease = false, false
+	}
+	for _, d := range deletes {
+		if bytes.Equal(d.RangeEnd, []byte{0}) {
+			d.RangeEnd = nil
 		}
 	}
 	return request
