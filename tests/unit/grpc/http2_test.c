@@ -591,7 +591,7 @@ static int set_up_impatient(void **state)
 
 static int set_up_impatient_for_answers(void **state)
 {
-    return set_up_with(state, (struct server_options){.answer_timeout_ms = 60});
+    return set_up_with(state, (struct server_options){.answer_timeout_ms = 100});
 }
 
 static void test_peer_that_answers_no_ping_is_dropped(void **state)
@@ -599,7 +599,7 @@ static void test_peer_that_answers_no_ping_is_dropped(void **state)
     struct fixture *f = *state;
     f->raw.deaf = f->raw.all = true;
     raw_http2_greet(&f->raw);
-    const char *got = raw_http2_receive(&f->raw, 300);
+    const char *got = raw_http2_receive(&f->raw, 1000);
     assert_non_null(strstr(got, "PING\nEOF\n"));
 }
 
@@ -626,7 +626,7 @@ static void test_answer_that_nobody_takes_is_given_up(void **state)
     close_windows(f);
     raw_http2_headers(&f->raw, 1, 0, RANGE GRPC);
     raw_http2_message(&f->raw, 1, END, "\x0a\1x", 3);
-    assert_string_equal(raw_http2_receive(&f->raw, 200),
+    assert_string_equal(raw_http2_receive(&f->raw, 1000),
                         "HEADERS 1 :status=200 content-type=application/grpc\nRST_STREAM 1 CANCEL\n");
     assert_int_equal(streams_of(f), 0);
     assert_false(f->raw.ended);

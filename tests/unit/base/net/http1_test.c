@@ -97,7 +97,7 @@ static int set_up(void **state)
     char reason[256];
     assert_int_equal(loop_init(&f->loop), 0);
     f->options = (struct http1_options){
-        .handle = handle, .owner = f, .max_body_bytes = 100, .header_timeout_ms = 60, .idle_timeout_ms = 60};
+        .handle = handle, .owner = f, .max_body_bytes = 100, .header_timeout_ms = 500, .idle_timeout_ms = 500};
     f->listener = (struct listener){.on_accept = on_accept, .on_gone = on_gone, .owner = f};
     assert_int_equal(listener_open(&f->listener, &f->loop, "127.0.0.1", 0, reason, sizeof reason), 0);
     connect_to(f);
@@ -342,14 +342,14 @@ static void test_head_that_does_not_come(void **state)
 {
     struct fixture *f = *state;
     say(f, "GET / HTTP/1.1\r\nHos");
-    expect_within(f, "EOF", 200);
+    expect_within(f, "EOF", 2000);
 }
 
 static void test_idle_connection_is_closed(void **state)
 {
     struct fixture *f = *state;
     say(f, "HEAD /1 HTTP/1.1\r\nHost: h\r\n\r\n");
-    expect_within(f, OK "Content-Length: 24\r\n\r\nEOF", 200);
+    expect_within(f, OK "Content-Length: 24\r\n\r\nEOF", 2000);
 }
 
 /* --- answers in pieces ----------------------------------------------------------------------------------------------
