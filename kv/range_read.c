@@ -30,6 +30,10 @@ static bool walk_item(struct kv_range *range, struct index_walk *walk, size_t *a
 static int item_row(struct kv_range *range, struct store_rows *rows, const struct range_item *item, struct bytes *row)
 {
     struct kv_range_work *work = range->work;
+    if (work->kept) {
+        *row = buffer_bytes(&work->made);
+        return 0;
+    }
     if (!work->request->keys_only) {
         return store_row(range->kv, rows, item->revision, row);
     }
@@ -63,6 +67,16 @@ static bool copy_item(struct kv_range_work *work, struct bytes row, uint8_t *out
     return work->offset == total;
 }
 
+/* A row that goes out in several slices is fetched and checked once. */
+static void keep(struct kv_range_work *work, struct bytes row)
+{
+    if (!work->kept && row.data != work->made.data) {
+        work->made.len = 0;
+        buffer_append(&work->made, row.data, row.len);
+    }
+    work->kept = true;
+}
+
 static int read_some(struct kv_range *range, struct store_rows *rows, uint8_t *out, size_t cap, size_t *n)
 {
     struct kv_range_work *work = range->work;
@@ -84,9 +98,11 @@ static int read_some(struct kv_range *range, struct store_rows *rows, uint8_t *o
             work->offset = 0;
         }
         if (!copy_item(work, row, out, cap, n)) {
+            keep(work, row);
             return KV_MORE;
         }
         work->head_len = 0;
+        work->kept = false;
         open = false;
         work->read_left--;
         work->chunk_left -= work->chunk_left != UINT64_MAX;

@@ -33,7 +33,8 @@ struct kv_range_work {
     uint8_t head[16];
     size_t head_len;
     size_t offset;      /* of what is copied, head included; 0 = none open */
-    struct buffer made; /* a row that is not the stored one: keys only */
+    struct buffer made; /* a row that is not the stored one (keys only), or one that goes out in several slices */
+    bool kept;          /* made holds the open row */
 };
 
 bool range_has_filter(const Etcdserverpb__RangeRequest *request);
