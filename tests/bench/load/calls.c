@@ -1,6 +1,7 @@
 /* Unary calls, one after another for each of many clients. */
 #include "tests/bench/load/load.h"
 
+#include "base/check.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -147,6 +148,7 @@ void bench_calls(const struct bench_options *options, struct bench_result *resul
     run->idle = mem_zalloc(options->clients * sizeof(struct caller *));
     run->begin_ns = loop_clock_ns();
     run->end_ns = run->begin_ns + (uint64_t)(options->seconds * 1e9);
+    CHECK(options->connections > 0);
     for (unsigned i = 0; i < options->clients; i++) {
         run->callers[i].run = run;
         run->callers[i].client = run->clients[i % options->connections];

@@ -93,6 +93,7 @@ static void open_streams(struct fan *fan)
         const struct client_call_options options = {.state = fan};
         fan->streams[i] = client_open(fan->client, "/etcdserverpb.Watch/Watch", &handler, &options);
     }
+    CHECK(fan->options->streams > 0);
     for (unsigned i = 0; i < fan->options->clients; i++) {
         Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
         create.key = (ProtobufCBinaryData){.data = (uint8_t *)key, .len = (size_t)len};
