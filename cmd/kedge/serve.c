@@ -251,6 +251,10 @@ static void open_client_ports(struct serving *serving)
                                           .loop = &serving->loop,
                                           .max_txn_ops = (uint32_t)config->max_txn_ops,
                                           .max_request_bytes = config->max_request_bytes};
+    /* In the order in which a turn runs them: what the server lets through, the core, what the services go on with. */
+    serving->core_hook.run = run_core;
+    serving->core_timer.fire = core_due;
+    loop_hook_add(&serving->loop, &serving->core_hook);
     services_register(&serving->services, serving->server);
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         const struct url *url = &config->listen_client_urls.items[i];
@@ -287,9 +291,6 @@ int serve(struct config *config)
         log_fatal("failed to make an event loop");
     }
     member_start(&serving->member, config, &serving->loop);
-    serving->core_hook.run = run_core;
-    serving->core_timer.fire = core_due;
-    loop_hook_add(&serving->loop, &serving->core_hook);
     watch_signals(serving);
     open_client_ports(serving);
     open_http_ports(serving);

@@ -3,6 +3,7 @@
 wrong answer; found at the start, the start is refused with both, and the file is left as it is."""
 
 import base64
+import http.client
 import json
 import os
 import random
@@ -79,7 +80,7 @@ def met_while_running(what, damage, path, body):
         try:
             answer = post(member, path, body)
             expect(what, False, f"answered {str(answer)[:200]}")
-        except (OSError, urllib.error.HTTPError):
+        except (OSError, http.client.HTTPException):  # no answer, or one that breaks off
             pass
         status, said = ended(member), member.output()
         expect(f"{what}: ends", status == 1, f"status {status}")
