@@ -41,7 +41,7 @@ struct service_task {
     void (*run)(struct service_task *task);
 };
 void service_task_add(struct services *services, struct service_task *task); /* from anywhere in a turn */
-void service_task_remove(struct service_task *task); /* no effect if it is not added */
+void service_task_remove(struct service_task *task);                         /* no effect if it is not added */
 
 /* Proposes and answers the call with what comes of it. `after` (may be NULL) runs instead of the reply on success. */
 struct service_write {
