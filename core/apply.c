@@ -11,9 +11,11 @@ struct headed_response {
     Etcdserverpb__ResponseHeader *header;
 };
 
+/* On a full disk nothing leaves pending, but nothing large is admitted either: what is committed then is applied all
+ * the same, or linearizable reads and the alarm's own entry would wait for space. */
 static bool held_back(struct core *core)
 {
-    return kv_pending_bytes(core->kv) > CORE_MAX_PENDING_BYTES ||
+    return (kv_pending_bytes(core->kv) > CORE_MAX_PENDING_BYTES && !core->disk_full) ||
            watch_backlog_bytes(core->hub) > CORE_MAX_PENDING_BYTES;
 }
 

@@ -15,7 +15,7 @@ from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 from member import Member
 
 folder = tempfile.mkdtemp(prefix="kedge-full.")
-if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", folder], capture_output=True).returncode != 0:
+if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", folder], capture_output=True).returncode != 0:
     os.rmdir(folder)
     print("0 passed, 0 failed, 1 skipped: no file system can be mounted here")
     sys.exit(77)

@@ -77,6 +77,35 @@ static void test_a_commit_that_finds_no_space_raises_it_too_and_is_tried_again(v
     core_bed_close(&bed);
 }
 
+static void test_reads_and_the_alarm_go_on_when_a_full_disk_meets_full_memory(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    static struct bed_request puts[80];
+    struct bed_request barrier;
+    core_bed_open(&bed);
+    core_bed_ready(&bed);
+    core_bed_advance(&bed, 1000);
+    bed.commits_full = true;
+    for (size_t i = 0; i < 80; i++) { /* more than may wait for the store, admitted before anybody knows of the disk */
+        char key[16];
+        snprintf(key, sizeof key, "k%zu", i);
+        assert_int_equal(core_bed_put_bytes(&bed, &puts[i], key, 1000000), 0);
+    }
+    core_bed_advance(&bed, 3000);
+    assert_int_equal(puts[79].ended, 1);
+    assert_int_equal(puts[79].error, 0);
+    assert_true(kv_alarm(bed.kv, NOSPACE));
+    assert_int_equal(core_bed_barrier(&bed, &barrier), 0);
+    core_bed_run(&bed);
+    assert_int_equal(barrier.ended, 1);
+    assert_int_equal(barrier.error, 0);
+    bed.commits_full = false;
+    core_bed_advance(&bed, 4000);
+    assert_false(kv_alarm(bed.kv, NOSPACE));
+    core_bed_close(&bed);
+}
+
 static void test_an_alarm_that_was_on_before_the_disk_was_full_stays(void **state)
 {
     (void)state;
@@ -204,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_disk_raises_the_alarm_and_space_clears_it),
         cmocka_unit_test(test_a_commit_that_finds_no_space_raises_it_too_and_is_tried_again),
+        cmocka_unit_test(test_reads_and_the_alarm_go_on_when_a_full_disk_meets_full_memory),
         cmocka_unit_test(test_an_alarm_that_was_on_before_the_disk_was_full_stays),
         cmocka_unit_test(test_an_alarm_that_is_disarmed_while_the_disk_is_full_comes_back),
         cmocka_unit_test(test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself),
