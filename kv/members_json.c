@@ -138,14 +138,33 @@ static bool take_escape(struct reader *r, uint8_t **out)
     return true;
 }
 
-/* Bytes up to the closing quote. Unescaping never makes a string longer. */
+/* Room for what stands up to the closing quote. Unescaping never makes a string longer, but a byte that is no UTF-8
+ * becomes U+FFFD, three bytes. */
 static size_t string_room(const struct reader *r)
 {
     const uint8_t *p = r->at;
+    size_t high = 0;
     while (p < r->end && *p != '"') {
+        high += *p >= 0x80;
         p += *p == '\\' && r->end - p > 1 ? 2 : 1;
     }
-    return (size_t)(p - r->at);
+    return (size_t)(p - r->at) + 2 * high;
+}
+
+/* A character outside of ASCII, the first byte of which was taken: U+FFFD for a byte that begins none, as Go reads it.
+ */
+static void take_high(struct reader *r, uint8_t **out)
+{
+    const uint8_t *first = r->at - 1;
+    for (size_t n = 2; n <= 4 && n <= (size_t)(r->end - first); n++) {
+        if (utf8_valid(bytes_of(first, n))) {
+            memcpy(*out, first, n);
+            *out += n;
+            r->at += n - 1;
+            return;
+        }
+    }
+    *out = put_utf8(*out, 0xfffd);
 }
 
 /* A string without NUL in it: none of the fields can hold one. */
@@ -162,7 +181,9 @@ static char *take_string(struct reader *r)
             fail(r);
             return NULL;
         }
-        if (c != '\\') {
+        if (c >= 0x80) {
+            take_high(r, &out);
+        } else if (c != '\\') {
             *out++ = c;
         }
     }
