@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -66,6 +68,13 @@ func run() int {
 		return 2
 	}
 	defer os.RemoveAll(folder)
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	go func() {
+		<-interrupted
+		os.RemoveAll(folder)
+		os.Exit(2) // the servers end with their parent
+	}()
 	lab := &laboratory{folder: folder}
 	for name, command := range map[string]*string{"a": &o.a, "b": &o.b} {
 		if *command, err = keepProgram(folder, name, *command); err != nil {
