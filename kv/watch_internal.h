@@ -155,6 +155,7 @@ struct watcher {
     struct watch_group *group; /* NULL: cancelled by compaction, only its id is kept (watch_stream.ended) */
     int64_t id;
     uint64_t serial;          /* ids come back */
+    int64_t start;            /* as asked for; 0 = from now on */
     int64_t next_rev;         /* below it nothing is for this watcher */
     int64_t told;             /* the highest revision that a response told it was complete */
     uint64_t progress_number; /* the stream's when it was created */
@@ -204,7 +205,8 @@ struct watch_stream {
     struct list progress_wait;
     int64_t progress_wanted; /* a progress request waits for the fan-out to reach this */
     size_t watcher_count, lagging_count;
-    int64_t next_id, last_start;
+    int64_t next_id;
+    int64_t last_asked, last_start; /* the highest start of any watcher: as asked for, as it came out */
     struct watch_item *head, **tail;
     size_t cost, control_cost;
     uint64_t pulled_ms;             /* the last pull */

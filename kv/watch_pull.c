@@ -83,9 +83,20 @@ static const struct watch_event *next_event(const struct response *r, struct pla
     return NULL;
 }
 
-static size_t event_len(const struct watcher *w, const struct watch_event *e)
+/* Does this watcher get the pair from before the event? Not when that revision was compacted since, though the event
+ * may still have it: etcd looks it up when it sends. */
+static bool has_prev(const struct response *r, const struct place *at, const struct watch_event *e)
 {
-    if (!w->prev_kv || e->prev == NULL) {
+    if (!r->watcher->prev_kv || e->prev == NULL) {
+        return false;
+    }
+    const struct watch_source *source = &r->stream->hub->config.source;
+    return r->item->segments[at->segment].batch->rev - 1 >= source->compacted(source->arg);
+}
+
+static size_t event_len(const struct response *r, const struct place *at, const struct watch_event *e)
+{
+    if (!has_prev(r, at, e)) {
         return watch_event_len(e);
     }
     size_t body = e->body_len + e->prev->len;
@@ -133,7 +144,7 @@ static void put_events(struct watch_out *out, const struct response *r, struct p
     size_t begin = 0, end = 0;
     for (; count > 0; count--, at->event++) {
         const struct watch_event *e = next_event(r, at);
-        bool with_prev = r->watcher->prev_kv && e->prev != NULL;
+        bool with_prev = has_prev(r, at, e);
         if (block != NULL && (with_prev || block != e->block || end != e->offset)) {
             put_shared(out, block, begin, end - begin);
             block = NULL;
@@ -160,7 +171,8 @@ static size_t fragment_count(const struct response *r, struct place at, size_t m
     size_t count = 0, base = head_len(r) + 2;
     *len = 0;
     while (count < max) {
-        size_t more = event_len(r->watcher, next_event(r, &at));
+        const struct watch_event *e = next_event(r, &at);
+        size_t more = event_len(r, &at, e);
         if (count > 0 && base + *len + more >= limit) {
             break;
         }
@@ -204,7 +216,7 @@ static void put_response(struct watch_out *out, const struct response *r)
         if (count == 0) {
             first = r->item->segments[at.segment].batch->rev;
         }
-        len += event_len(w, e);
+        len += event_len(r, &at, e);
     }
     if (count == 0) {
         return;

@@ -321,6 +321,8 @@ void watch_create(struct watch_stream *s, const struct watch_request *request)
     struct watcher *w = watcher_new(s, request, id);
     w->next_rev = start;
     w->told = start - 1;
+    w->start = request->start_revision;
+    s->last_asked = w->start > s->last_asked ? w->start : s->last_asked;
     s->last_start = start > s->last_start ? start : s->last_start;
     watcher_place(s, w, &range);
 }
@@ -350,14 +352,16 @@ static void send_progress(struct watch_stream *s, int64_t id, uint64_t number)
     watch_wake(s);
 }
 
+/* A watcher that asked for a revision which is not there yet; one that asked for "from now on" did not. */
 static bool starts_in_future(const struct watch_stream *s, int64_t rev)
 {
-    if (s->last_start <= rev + 1) {
+    if (s->last_asked <= rev && s->last_start <= rev + 1) {
         return false;
     }
     list_each(node, &s->watchers)
     {
-        if (container_of(node, struct watcher, in_stream)->next_rev > rev + 1) {
+        const struct watcher *w = container_of(node, struct watcher, in_stream);
+        if (w->start > rev || w->next_rev > rev + 1) {
             return true;
         }
     }
@@ -400,7 +404,8 @@ static void tick(struct watch_stream *s)
     list_each(node, &s->progress_watchers)
     {
         struct watcher *w = container_of(node, struct watcher, in_progress);
-        if (w->progress_due && w->group->state == WATCH_LIVE && w->next_rev <= s->hub->fanned + 1) {
+        if (w->progress_due && w->group->state == WATCH_LIVE && w->start <= s->hub->fanned &&
+            w->next_rev <= s->hub->fanned + 1) {
             send_progress(s, w->id, w->serial);
         }
         w->progress_due = true;
