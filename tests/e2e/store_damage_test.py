@@ -47,7 +47,14 @@ def filled():
     member = Member("--backend-batch-interval=10ms").start()
     for number in range(ROWS):
         post(member, "/v3/kv/put", {"key": b64(f"row/{number:05}"), "value": b64(value_of(number))})
-    time.sleep(0.3)
+    last = value_of(ROWS - 1).encode()
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with open(store_of(member), "rb") as f:
+            if last in f.read():
+                break
+        time.sleep(0.05)
+    time.sleep(1)  # the core hears of the commit, and lets go of its rows
     return member
 
 
