@@ -61,7 +61,7 @@ var masks = []mask{
 	{message: "etcdserverpb.RangeResponse", field: "kvs", rule: tieOrder,
 		reason: "kedge sorts stably by key, etcd doesn't: the order among equals, and under a limit which of them are kept"},
 	{message: "(RangeStream)", field: "kvs, count, more", rule: sortedChunks,
-		reason: "with a sort target but no order etcd sorts each chunk by itself and goes on behind its last pair: some come twice, some never; kedge gives every pair once, in key order; by VALUE it also reads the pairs whose keys alone are asked for, and so tells their leases"},
+		reason: "with a sort target but no order etcd sorts each chunk by itself and goes on behind its last pair: some come twice, some never; kedge gives every pair once, in key order. By VALUE etcd also reads the pairs whose keys alone are asked for, and so tells their leases"},
 	{message: "(error)", field: "grpc: error unmarshalling request", rule: prefixOnly, reason: "what follows is the text of Go's protobuf library"},
 	{message: "(event responses)", field: "grouping, header.revision", rule: regrouped,
 		reason: "a watcher that catches up gets revisions in batches; etcd promises the sequence of events and that no revision is cut"},
