@@ -26,7 +26,7 @@ static __attribute__((noreturn)) void refuse(const char *what, const char *path,
     log_fatal(what, log_str("path", path), log_str("error", reason));
 }
 
-static int64_t wall_ms(void)
+int64_t member_wall_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -387,7 +387,7 @@ static void make_core(struct member *member)
         .client_url_count = config->advertise_client_urls.count,
     };
     member->core = core_new(&settings, member->raft, member->kv, member->hub, &member->engine.env,
-                            member->contents.snapshot.index, loop_clock_ns() / 1000000, wall_ms());
+                            member->contents.snapshot.index, loop_clock_ns() / 1000000, member_wall_ms());
 }
 
 /* What is there is looked at as a whole before anything of it is changed: opening the log repairs its end. */

@@ -30,4 +30,7 @@ void member_start(struct member *member, struct config *config, struct loop *loo
 /* After core_stopped. */
 void member_stop(struct member *member);
 
+/* The wall clock in milliseconds since 1970: the core only takes request ids from it. */
+int64_t member_wall_ms(void);
+
 #endif

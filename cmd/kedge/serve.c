@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #define STOP_GRACE_MS 5000
 /* Descriptors that are kept back from clients (limits.tsv; faults.md "Resource"). */
@@ -46,18 +45,11 @@ struct serving {
 
 /* --- the core's turn on the loop --- */
 
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool run_core(struct loop_hook *hook)
 {
     struct serving *serving = container_of(hook, struct serving, core_hook);
     struct core *core = serving->member.core;
-    bool more = core_turn(core, loop_now_ms(&serving->loop), wall_ms());
+    bool more = core_turn(core, loop_now_ms(&serving->loop), member_wall_ms());
     uint64_t deadline = core_deadline(core);
     if (deadline == UINT64_MAX) {
         loop_timer_stop(&serving->loop, &serving->core_timer);
