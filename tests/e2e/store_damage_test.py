@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import sys
 import time
 import urllib.error
@@ -62,9 +63,11 @@ def store_of(member):
     return os.path.join(member.data, "member", "snap", "db")
 
 
-def place_of(member, number):
+def places_of(member, number):
+    """All of them: pages that were copied since and not used again still hold the row as well."""
     with open(store_of(member), "rb") as f:
-        return f.read().find(value_of(number).encode())
+        content = f.read()
+    return [found.start() for found in re.finditer(re.escape(value_of(number).encode()), content)]
 
 
 def overwrite(member, offset, content):
@@ -97,7 +100,8 @@ def met_while_running(what, damage, path, body):
 
 
 def flip_row(member):
-    overwrite(member, place_of(member, 100) + 20, b"#")
+    for place in places_of(member, 100):
+        overwrite(member, place + 20, b"#")
 
 
 def cut_file(member):
@@ -159,10 +163,6 @@ def at_start():
 
 
 def main():
-    if "thread" in os.path.basename(os.path.dirname(os.environ.get("KEDGE_BIN", ""))):
-        # Under the thread sanitizer the damage is now and then not in the page that is read: not understood yet.
-        print("0 passed, 0 failed, 1 skipped: not with the thread sanitizer yet")
-        sys.exit(77)
     while_running()
     at_start()
     print(f"{passed} passed, {failed} failed")
