@@ -116,6 +116,7 @@ void core_free(struct core *core)
         struct core_job *job = core->free_saves;
         core->free_saves = job->owner;
         free(job->save.entries);
+        free(job->save.messages);
         free(job);
     }
     kv_close(core->kv);
@@ -137,6 +138,21 @@ void core_job_done(struct core *core, struct core_job *job)
     CHECK(core->jobs_out > 0);
     core->jobs_out--;
     job->done(job);
+}
+
+void core_step(struct core *core, const struct raft_message *message)
+{
+    raft_step(core->raft, message);
+}
+
+void core_unreachable(struct core *core, uint64_t id)
+{
+    raft_unreachable(core->raft, id);
+}
+
+void core_snapshot_reported(struct core *core, uint64_t id, bool taken)
+{
+    raft_snapshot_reported(core->raft, id, taken);
 }
 
 void core_stop(struct core *core)

@@ -47,6 +47,16 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms);
 uint64_t core_deadline(const struct core *core);
 void core_job_done(struct core *core, struct core_job *job);
 
+/* --- other members (core_env.send is the other direction) --- */
+
+/* A message has come in: before a turn, as requests do. Its entries' data is referenced, everything else is copied. A
+ * RAFT_MSG_SNAPSHOT comes after its image has been received and is durable beside the store. */
+void core_step(struct core *core, const struct raft_message *message);
+/* The transport could not deliver something to a member. */
+void core_unreachable(struct core *core, uint64_t id);
+/* How core_env.send_image ended: the other member has taken the image, or not. */
+void core_snapshot_reported(struct core *core, uint64_t id, bool taken);
+
 /* Stop: everything that is open ends with ERR_STOPPED (inside this function, or soon if a job has it), new requests are
  * refused with it, what is applied goes to the store. core_stopped says when all jobs are back and nothing waits for
  * the store; a store without space is tried once more and then left as it is: the log has it all. */

@@ -29,6 +29,9 @@ struct core_save {
     struct raft_hard_state hard_state; /* all zero: none to write */
     bool must_sync;
     struct raft_save save;
+    /* The core's own: messages that rest on this job and all before it; it sends them when the job is done. */
+    struct raft_message *messages;
+    size_t message_count, message_capacity;
 };
 
 struct core_checkpoint {
@@ -82,9 +85,26 @@ struct core_space {
  * CORE_SAVE that finds no space is kept by the environment and tried again until it succeeds; once the member stops
  * (the environment learns of it before core_stop) it may come back with ERR_STOPPED instead, and then so do all after
  * it. */
+struct core_view; /* core/core.h */
+
 struct core_env {
     void (*start)(struct core_env *env, struct core_job *job);
     struct core_space (*space)(struct core_env *env);
+
+    /* --- other members. A member that is always alone leaves these NULL. None of them may call the core back before it
+     * returns. --- */
+
+    /* Hands messages to the transport, in this order; what it cannot send it drops, and says so by core_unreachable.
+     * It copies them and takes references to their entries' data before it returns. Never RAFT_MSG_SNAPSHOT. */
+    void (*send)(struct core_env *env, const struct raft_message *messages, size_t count);
+    /* A RAFT_MSG_SNAPSHOT: message->snapshot is the view's position, message->snapshot_conf the configuration at it
+     * (copied before it returns). snapshot_data is the environment's to make (the v2 JSON). The view is the
+     * environment's until it closes it; core_snapshot_reported follows exactly once. */
+    void (*send_image)(struct core_env *env, const struct raft_message *message, struct core_view *view);
+    /* kv_members changed (an applied change of members, an installed image): connections are to be aligned with it. */
+    void (*members_changed)(struct core_env *env);
+    /* Since when this member reaches another one without interruption, on the clock of core_turn; 0 = it does not. */
+    uint64_t (*active_since_ms)(struct core_env *env, uint64_t id);
 };
 
 #endif
