@@ -1,7 +1,7 @@
 /* Finding the command, parsing its flags, running it: the rules of cobra and pflag, whose texts users know. */
 #include "cmd/cli.h"
 #include "base/check.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* The order in which etcd 3.7.1 reads and checks its settings (etcdmain/config.go, embed/config.go: Validate): flags,
  * "--version", variables, the log, addresses, times; then the defaults that depend on other settings. */
 #include "cmd/kedge/config.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedge/flags.h"
 #include "cmd/version.h"
 #include <arpa/inet.h>

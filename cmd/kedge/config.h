@@ -5,7 +5,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
-#include "cmd/url.h"
+#include "base/url.h"
 
 struct string_list {
     const char **items; /* sorted, each once */

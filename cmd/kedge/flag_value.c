@@ -1,5 +1,5 @@
 /* From a flag's text to its value in the config. */
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedge/flags.h"
 #include <ctype.h>
 #include <stdlib.h>

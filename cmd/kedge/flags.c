@@ -1,6 +1,6 @@
 /* Reading flags from the command line and the environment, as Go's package flag and etcd's pkg/flags do it. */
 #include "cmd/kedge/flags.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>

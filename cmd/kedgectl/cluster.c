@@ -1,6 +1,6 @@
 /* member list, alarm list and disarm, endpoint status, health and hashkv, version. */
 #include "base/check.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"

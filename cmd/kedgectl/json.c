@@ -1,6 +1,6 @@
 #include "cmd/kedgectl/json.h"
 #include "base/check.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 
 static void escape_rune(struct buffer *out, uint32_t rune, struct bytes raw)
 {

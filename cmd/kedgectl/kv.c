@@ -1,7 +1,7 @@
 /* get, put, del, compaction, txn. */
 #include "base/check.h"
+#include "base/gotext.h"
 #include "base/pb.h"
-#include "cmd/gotext.h"
 #include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"

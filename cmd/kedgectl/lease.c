@@ -1,4 +1,4 @@
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"
 

@@ -1,5 +1,5 @@
 #include "cmd/kedgectl/ops.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/session.h"
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 /* Lines of the form "Name" : value. Texts are quoted as Go quotes them. */
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/print.h"
 
 static void print_number(struct printer *p, const char *name, int64_t value)

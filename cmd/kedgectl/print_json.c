@@ -1,5 +1,5 @@
 /* The answers whose JSON isn't just the message: etcd's client gives them as structs of its own. */
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/json.h"
 #include "cmd/kedgectl/print.h"
 

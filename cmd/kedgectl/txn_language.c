@@ -1,5 +1,5 @@
 /* The language of txn's standard input: words and quotes as Go's Sscanf and strconv read them, compares, operations. */
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
 #include <ctype.h>

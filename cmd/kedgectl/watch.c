@@ -1,9 +1,9 @@
 /* watch: prints events until it is interrupted. One stream carries all watches of the run (there are several only in
  * interactive mode, where lines "watch ..." and "progress" come on standard input). A lost stream is opened again, and
  * each watch goes on behind the last event that it saw. */
+#include "base/gotext.h"
 #include "base/mailbox.h"
 #include "base/pb.h"
-#include "cmd/gotext.h"
 #include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"

@@ -1,5 +1,5 @@
 #include "cmd/kedgectl/watch_args.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 #include <stdlib.h>
 
 static const char bad_number[] = "bad number of arguments";

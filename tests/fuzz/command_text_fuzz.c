@@ -1,9 +1,9 @@
 /* Texts that a user or a variable gives to the programs: numbers, durations, URLs, quoted words. The first byte
  * chooses. What was accepted must print and read back to the same. */
 #include "base/check.h"
-#include "cmd/gotext.h"
+#include "base/gotext.h"
+#include "base/url.h"
 #include "cmd/kedgectl/ops.h"
-#include "cmd/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
-#include "cmd/url.h"
-#include "cmd/gotext.h"
+#include "base/url.h"
+#include "base/gotext.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-#include "cmd/gotext.h"
-#include "cmd/unicode_print.h"
+#include "base/gotext.h"
+#include "base/unicode_print.h"
 #include <stdlib.h>
 
 #define RANGE_TEXT "value out of range"

@@ -1,7 +1,7 @@
 /* The code points above ASCII that count as printable (general categories L, M, N, P and S of Unicode 15), as sorted
  * ranges: what decides which of them Go's %q prints as they are. */
-#ifndef CMD_UNICODE_PRINT_H
-#define CMD_UNICODE_PRINT_H
+#ifndef BASE_UNICODE_PRINT_H
+#define BASE_UNICODE_PRINT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* URLs of members and listeners, checked and written as etcd does it (client/pkg/types: http, https, unix, unixs; with
  * http a host and a port and no path). The text decides member ids, so it is kept exactly as etcd's would be. */
-#ifndef CMD_URL_H
-#define CMD_URL_H
+#ifndef BASE_URL_H
+#define BASE_URL_H
 
 #include "base/arena.h"
 

@@ -1,8 +1,8 @@
 /* Values as Go's standard library reads and writes them: what etcd's flags and tools accept and print is defined by it.
  *
  * The parsers return NULL, or Go's error text for this input: allocated in the arena, and valid as long as that is. */
-#ifndef CMD_GOTEXT_H
-#define CMD_GOTEXT_H
+#ifndef BASE_GOTEXT_H
+#define BASE_GOTEXT_H
 
 #include "base/arena.h"
 #include "base/bytes.h"

@@ -1,4 +1,4 @@
-#include "cmd/gotext.h"
+#include "base/gotext.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "cmd/unicode_print.h"
+#include "base/unicode_print.h"
 
 /* clang-format off */
 const struct unicode_range unicode_print[] = {
