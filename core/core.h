@@ -29,6 +29,7 @@ struct core_config {
     uint32_t batch_interval_ms;         /* 0 = 100: how long an applied change may wait for its commit to the store */
     uint64_t snapshot_count;            /* 0 = 10,000: applied entries between two checkpoints on disk */
     uint32_t expiry_interval_ms;        /* 0 = 500: how often expired leases are looked for */
+    bool strict_reconfig;               /* --strict-reconfig-check */
     const char *name;                   /* published through the log at start; must outlive the core */
     const char *const *client_urls;
     size_t client_url_count;
@@ -91,6 +92,26 @@ int core_propose(struct core *core, struct core_request *request, Etcdserverpb__
 
 /* done comes with 0 once a read made now would be linearizable; ERR_TIMEOUT, ERR_LEADER_CHANGED, ERR_STOPPED. */
 int core_barrier(struct core *core, struct core_request *request);
+
+/* --- members: what Cluster.MemberAdd … and Maintenance.MoveLeader ask for (mvcc.md "Membership") ---
+ *
+ * Each checks as etcd does before it proposes; done comes (response NULL) with what was decided when the change was
+ * applied here: kv_members then has it. One change is under way at a time, the others wait for it: raft would drop
+ * them. Errors at once or in done: ERR_MEMBER_NOT_FOUND, ERR_MEMBER_EXIST, ERR_PEER_URL_EXIST, ERR_TOO_MANY_LEARNERS,
+ * ERR_MEMBER_NOT_LEARNER, ERR_LEARNER_NOT_READY; with core_config.strict_reconfig ERR_NOT_ENOUGH_STARTED_MEMBERS and
+ * ERR_UNHEALTHY (core_env.active_since_ms); ERR_TIMEOUT, ERR_STOPPED. */
+
+/* id, peer_urls and learner of the member count; the id is the caller's to make (ids_member_added). */
+int core_member_add(struct core *core, struct core_request *request, const struct kv_member *member);
+int core_member_update(struct core *core, struct core_request *request, uint64_t id, char *const *peer_urls,
+                       size_t peer_url_count);
+int core_member_remove(struct core *core, struct core_request *request, uint64_t id);
+/* Only the leader knows how far a learner is: ERR_NOT_LEADER = ask it (POST /members/promote/ID on its peer port). */
+int core_member_promote(struct core *core, struct core_request *request, uint64_t id);
+
+/* Hands leadership over; done with 0 once this member sees `to` lead. ERR_NOT_LEADER, ERR_BAD_LEADER_TRANSFEREE,
+ * ERR_TIMEOUT_LEADER_TRANSFER. */
+int core_transfer(struct core *core, struct core_request *request, uint64_t to);
 
 /* Takes a request back (its caller is gone): done will not come. What was proposed is applied all the same. No effect
  * on one that is not open (zeroed, or done). */

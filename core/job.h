@@ -87,6 +87,26 @@ struct core_space {
  * it. */
 struct core_view; /* core/core.h */
 
+/* A request to another member's peer port: POST /leases, POST /members/promote/ID, GET /version … (peer.md
+ * "Endpoints"). The caller owns it and fills the first part, which lives until done. */
+struct core_peer_call {
+    uint64_t to;
+    const char *method, *path;
+    const char *content_type; /* NULL: there is no body */
+    struct bytes body;
+    uint32_t timeout_ms;
+    void (*done)(
+        struct core_peer_call *call); /* not from inside peer_call; the call may be freed or used again in it */
+    void *owner;
+
+    /* out, valid inside done */
+    int error;             /* 0: there is an answer; ERR_TIMEOUT; ERR_UNHEALTHY: no such member, or it is not reached */
+    int status;            /* of HTTP */
+    struct bytes response; /* the body */
+
+    void *work; /* the environment's */
+};
+
 struct core_env {
     void (*start)(struct core_env *env, struct core_job *job);
     struct core_space (*space)(struct core_env *env);
@@ -105,6 +125,9 @@ struct core_env {
     void (*members_changed)(struct core_env *env);
     /* Since when this member reaches another one without interruption, on the clock of core_turn; 0 = it does not. */
     uint64_t (*active_since_ms)(struct core_env *env, uint64_t id);
+    /* At least four of them may be open at a time. peer_call_cancel: done will not come. */
+    void (*peer_call)(struct core_env *env, struct core_peer_call *call);
+    void (*peer_call_cancel)(struct core_env *env, struct core_peer_call *call);
 };
 
 #endif
