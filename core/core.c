@@ -24,6 +24,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     more |= clock_slice(core);
     space_slice(core);
     publish_slice(core);
+    view_slice(core);
     store_slice(core);
     more |= kv_tidy(core->kv);
     log_carry_out(core); /* what the slices proposed */
@@ -47,6 +48,7 @@ uint64_t core_deadline(const struct core *core)
     at = earlier(at, read_deadline(core));
     at = earlier(at, watch_deadline(core->hub));
     at = earlier(at, compact_deadline(core));
+    at = earlier(at, view_deadline(core));
     at = earlier(at, space_deadline(core));
     at = earlier(at, clock_deadline(core));
     return earlier(at, publish_deadline(core));
@@ -87,7 +89,8 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     list_init(&core->timeouts);
     list_init(&core->waiting);
     list_init(&core->view_waits);
-    list_init(&core->hashes_out);
+    list_init(&core->views);
+    list_init(&core->hashes);
     list_init(&core->compact_waits);
     list_init(&core->hash_waits);
     list_init(&core->commit_job.node);
@@ -103,6 +106,7 @@ static void end_all(struct core *core)
     read_fail_all(core, ERR_STOPPED);
     compact_fail_all(core, ERR_STOPPED);
     hash_fail_all(core, ERR_STOPPED);
+    view_fail_all(core, ERR_STOPPED);
 }
 
 void core_free(struct core *core)
@@ -164,7 +168,7 @@ void core_stop(struct core *core)
 
 bool core_stopped(const struct core *core)
 {
-    return core->stopping && core->jobs_out == 0 && !core->applying && store_idle(core);
+    return core->stopping && core->jobs_out == 0 && !core->applying && core->views_out == 0 && store_idle(core);
 }
 
 bool core_ready(const struct core *core)

@@ -156,6 +156,55 @@ void core_txn_read_cancel(struct core_txn_read *txn);
 /* --- compaction: core_propose, and for `physical` this afterwards: done comes when its deletes are stored --- */
 void core_wait_compacted(struct core *core, struct core_request *request, int64_t revision);
 
+/* --- views: the whole store at one position of the log, for work that lasts (hash, snapshot, images for members) ---
+ */
+
+/* Owned by the caller, embedded in a struct of its own that lives until `closed` is called. Zeroed before the open. Any
+ * callback may close the view, and may start other requests. */
+struct core_view {
+    /* 0: open, and all of `out` is filled. Else (ERR_STOPPED) nothing is, and core_view_close has still to be called.
+     */
+    void (*opened)(struct core_view *view, int error);
+    /* The view has to be given up: ERR_TIMEOUT after 30 s without progress, ERR_STOPPED. The owner closes it, soon.
+     * NULL = it is never cut (work that waits for nobody). */
+    void (*cut)(struct core_view *view, int reason);
+    void (*closed)(struct core_view *view); /* the last one: nobody uses the struct any more. NULL = nothing */
+    void *owner;
+    bool for_client; /* of these only one is open at a time, so that clients cannot keep images from members */
+
+    /* out, until it is closed */
+    struct backend_read *read;   /* for `run` of core_view_work; on the core's thread only a few rows */
+    struct raft_position at;     /* the last entry applied in it */
+    struct raft_conf_state conf; /* the configuration at that entry */
+    int64_t revision, compact_revision;
+    const char *storage_version; /* "3.7.0", "" if not set yet */
+
+    /* private */
+    struct core *core;
+    struct list node;
+    struct core_job job;
+    struct arena arena;
+    uint64_t index;
+    uint64_t progress_ms;
+    void (*work_done)(struct core_view *view, int result);
+    uint8_t state;
+    bool closing;
+};
+
+/* Opens a view that has at least the entries up to index applied (0 = all that are applied now): a commit is forced,
+ * and at most two views are open, so this may wait. ERR_STOPPED, or 0: `opened` comes. */
+int core_view_open(struct core *core, struct core_view *view, uint64_t index);
+/* Runs run(arg) on a worker, one at a time; it may read from view->read, and should take no more than some
+ * milliseconds: other work waits behind it. done(view, result) comes unless the view was closed meanwhile; then run's
+ * arg is in use until `closed`. Counts as progress. */
+void core_view_work(struct core_view *view, int (*run)(void *arg), void *arg,
+                    void (*done)(struct core_view *view, int result));
+/* Whoever waits for it took something: 30 s more. */
+void core_view_progress(struct core_view *view);
+/* At any time after core_view_open returned 0, once. `closed` comes inside of it, or when the job that has it is back.
+ */
+void core_view_close(struct core_view *view);
+
 /* --- hashes --- */
 struct core_hash {
     void (*done)(struct core_hash *hash, int error);
@@ -164,14 +213,14 @@ struct core_hash {
 
     /* private */
     struct core *core;
-    struct core_job job;
+    struct core_view view;
     struct list node;
     struct kv_hash *work;
-    struct backend_read *view;
     uint64_t index;
     int64_t revision;
     int64_t previous;
     enum kv_hash_kind kind;
+    int error;
     uint8_t state;
     bool cancelled;      /* nobody waits for it any more: the core frees it */
     atomic_bool give_up; /* read by the worker */

@@ -6,8 +6,8 @@
 
 #define HASH_STEP_ROWS 10000
 
-/* WAITING: in one of the core's lists for a view or for a compaction's end. OPENING, RUNNING: a job has it. */
-enum hash_state { HASH_NONE, HASH_WAITING, HASH_OPENING, HASH_RUNNING };
+/* WAITING: in hash_waits, for a compaction's end. VIEWING: it has a view or waits for one. */
+enum hash_state { HASH_NONE, HASH_WAITING, HASH_VIEWING };
 
 /* On a worker's thread: touches nothing of the core. */
 static int hash_run(void *arg)
@@ -17,70 +17,55 @@ static int hash_run(void *arg)
     do {
         progress = atomic_load(&hash->give_up) ? ERR_STOPPED : kv_hash_step(hash->work, HASH_STEP_ROWS);
     } while (progress == KV_MORE);
-    backend_view_close(hash->view);
     return progress;
 }
 
-/* Comes back from its last job. */
-static void end(struct core *core, struct core_hash *hash, int error)
+/* The last thing that happens to it. */
+static void view_closed(struct core_view *view)
 {
-    store_view_closed(core);
+    struct core_hash *hash = view->owner;
     list_remove(&hash->node);
     hash->state = HASH_NONE;
+    if (hash->work != NULL) {
+        kv_hash_free(hash->work);
+        hash->work = NULL;
+    }
     if (hash->cancelled) {
         free(hash);
     } else {
-        hash->done(hash, error);
+        hash->done(hash, hash->error);
     }
 }
 
-static void hash_ended(struct core_job *job)
+static void hashed(struct core_view *view, int error)
 {
-    struct core_hash *hash = job->owner;
-    if (job->error == 0) {
+    struct core_hash *hash = view->owner;
+    hash->error = error;
+    if (error == 0) {
         hash->result = kv_hash_result(hash->work);
     }
-    kv_hash_free(hash->work);
-    hash->work = NULL;
-    end(hash->core, hash, job->error);
+    core_view_close(view);
 }
 
-void hash_view_opening(struct core *core, struct core_hash *hash)
+static void view_opened(struct core_view *view, int error)
 {
-    list_remove(&hash->node);
-    list_push_back(&core->hashes_out, &hash->node);
-    hash->state = HASH_OPENING;
-}
-
-void hash_view_opened(struct core *core, struct core_hash *hash)
-{
-    CHECK(hash->job.error == 0);
-    hash->view = hash->job.view;
-    if (atomic_load(&hash->give_up)) {
-        backend_view_close(hash->view);
-        end(core, hash, ERR_STOPPED);
+    struct core_hash *hash = view->owner;
+    hash->error = error;
+    if (error != 0) {
+        core_view_close(view);
         return;
     }
-    hash->state = HASH_RUNNING;
-    hash->work = kv_hash_new(hash->kind, hash->revision, hash->previous, hash->view);
-    hash->job.kind = CORE_WORK;
-    hash->job.owner = hash;
-    hash->job.done = hash_ended;
-    hash->job.work = (struct core_work){.run = hash_run, .arg = hash};
-    core_job_start(core, &hash->job);
-}
-
-static void wait_in(struct core_hash *hash, struct list *list)
-{
-    hash->state = HASH_WAITING;
-    list_push_back(list, &hash->node);
+    hash->work = kv_hash_new(hash->kind, hash->revision, hash->previous, view->read);
+    core_view_work(view, hash_run, hash, hashed);
 }
 
 void hash_start(struct core *core, struct core_hash *hash)
 {
     hash->core = core;
-    list_init(&hash->job.node);
-    wait_in(hash, &core->view_waits);
+    hash->state = HASH_VIEWING;
+    list_push_back(&core->hashes, &hash->node);
+    hash->view = (struct core_view){.opened = view_opened, .closed = view_closed, .owner = hash};
+    CHECK(core_view_open(core, &hash->view, hash->index) == 0);
 }
 
 static bool compacting(struct core *core)
@@ -114,7 +99,8 @@ int core_hash(struct core *core, struct core_hash *hash, enum kv_hash_kind kind,
     /* A compaction that is under way will leave its own hash of this revision: what is asked now is answered as if it
      * had finished, as a client of etcd nearly always finds it. */
     if (kind == KV_HASH_KV && compacting(core)) {
-        wait_in(hash, &core->hash_waits);
+        hash->state = HASH_WAITING;
+        list_push_back(&core->hash_waits, &hash->node);
         return 0;
     }
     return look_up(core, hash);
@@ -149,20 +135,20 @@ void core_hash_cancel(struct core_hash *hash)
     case HASH_NONE:
         free(hash);
         break;
-    default: /* `end` frees it, soon */
+    case HASH_VIEWING: /* view_closed frees it, now or soon */
         hash->cancelled = true;
         atomic_store(&hash->give_up, true);
+        core_view_close(&hash->view);
         break;
     }
 }
 
 void hash_fail_all(struct core *core, int error)
 {
-    list_each(node, &core->hashes_out)
+    list_each(node, &core->hashes)
     {
         atomic_store(&container_of(node, struct core_hash, node)->give_up, true);
     }
-    list_splice(&core->hash_waits, &core->view_waits);
     struct list *node;
     while ((node = list_pop_front(&core->hash_waits)) != NULL) {
         struct core_hash *hash = container_of(node, struct core_hash, node);

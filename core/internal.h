@@ -111,19 +111,20 @@ struct core {
     uint64_t commit_due_ms;   /* 0 = nothing waits */
     uint64_t commit_retry_ms; /* after a full disk */
     bool given_up;            /* stopping, and there was no space for the rest */
-    struct list view_waits;   /* core_hash.node: jobs that need a view at their index */
-    struct list hashes_out;   /* core_hash.node: a job has them */
+    struct list view_waits;   /* core_view.node: not open yet */
+    struct list views;        /* core_view.node: open, or a job has them */
+    size_t views_out, client_views_out;
     struct core_job checkpoint_job;
     bool checkpoint_out;
     uint64_t checkpoint_index;
     struct core_job repack_job;
     bool repack_out, repack_wanted;
-    size_t views_out;
 
     /* compaction */
     struct core_hash *compact_hash;
     struct list compact_waits; /* core_request.node */
-    struct list hash_waits;    /* core_hash.node */
+    struct list hash_waits;    /* core_hash.node: until a compaction is over */
+    struct list hashes;        /* core_hash.node: with a view, or waiting for one */
 
     /* leases */
     uint64_t expiry_due_ms;
@@ -183,11 +184,13 @@ void store_slice(struct core *core);
 void store_applied(struct core *core); /* something was applied: a commit is due in a while */
 uint64_t store_deadline(const struct core *core);
 bool store_idle(const struct core *core);
-void store_view_closed(struct core *core);
+
+/* view.c */
+void view_slice(struct core *core);
+void view_fail_all(struct core *core, int error); /* those that are open are cut */
+uint64_t view_deadline(const struct core *core);
 
 /* hash.c */
-void hash_view_opening(struct core *core, struct core_hash *hash); /* out of view_waits */
-void hash_view_opened(struct core *core, struct core_hash *hash);
 void hash_start(struct core *core, struct core_hash *hash);
 void hash_fail_all(struct core *core, int error);
 void hash_compaction_over(struct core *core); /* serves those who waited for a compaction */

@@ -1,12 +1,11 @@
-/* What was applied, on its way to the store: batches in the background, views at a known position, checkpoints of the
- * log once the store is durable that far, repacking when there is nothing better to do. */
+/* What was applied, on its way to the store: batches in the background, checkpoints of the log once the store is
+ * durable that far, repacking when there is nothing better to do. */
 #include "core/internal.h"
 
 #include "base/check.h"
 
 #define DISK_FULL_RETRY_MS 1000
 #define REPACK_SLICE_BYTES ((size_t)1 << 20)
-#define MAX_VIEWS 2
 
 void store_applied(struct core *core)
 {
@@ -105,37 +104,6 @@ static void commit(struct core *core)
     core_job_start(core, &core->commit_job);
 }
 
-/* --- views --- */
-
-static void view_opened(struct core_job *job)
-{
-    struct core_hash *hash = job->owner;
-    hash_view_opened(hash->core, hash);
-}
-
-void store_view_closed(struct core *core)
-{
-    CHECK(core->views_out > 0);
-    core->views_out--;
-}
-
-static void views(struct core *core)
-{
-    while (!list_empty(&core->view_waits) && core->views_out < MAX_VIEWS) {
-        struct core_hash *hash = list_first(&core->view_waits, struct core_hash, node);
-        if (kv_stats(core->kv).stored_index < hash->index) {
-            core->commit_wanted = true;
-            return;
-        }
-        hash_view_opening(core, hash);
-        core->views_out++;
-        hash->job.kind = CORE_VIEW;
-        hash->job.owner = hash;
-        hash->job.done = view_opened;
-        core_job_start(core, &hash->job);
-    }
-}
-
 /* --- repacking --- */
 
 static void repacked(struct core_job *job)
@@ -165,7 +133,6 @@ static void repack(struct core *core)
 
 void store_slice(struct core *core)
 {
-    views(core);
     commit(core);
     repack(core);
 }

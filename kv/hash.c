@@ -7,6 +7,7 @@
  * here the physical deletes come later, so those rows are told by a second look: the newest of their key up to C. */
 #include "base/crc32c.h"
 #include "kv/store.h"
+#include "kv/view.h"
 
 #include <stdlib.h>
 
@@ -233,79 +234,11 @@ static bool visit_hash(void *arg, struct bytes key, struct bytes value)
 
 /* --- what a view is --- */
 
-struct first_row {
-    bool found, damaged;
-    struct revision revision;
-};
-
-static bool visit_first(void *arg, struct bytes key, struct bytes value)
-{
-    struct first_row *first = arg;
-    bool tombstone;
-    (void)value;
-    first->found = true;
-    first->damaged = row_revision_get(key, &first->revision, &tombstone) != 0;
-    return false;
-}
-
-/* The first row at or above this main. */
-static int find_row(struct kv_hash *hash, int64_t main, struct first_row *first)
-{
-    uint8_t key[ROW_REVISION_MAX];
-    size_t len = row_revision_put(key, (struct revision){main, 0}, false);
-    *first = (struct first_row){0};
-    int error = backend_scan(hash->view, BACKEND_KEY, bytes_of(key, len), visit_first, first);
-    return error != 0 ? error : first->damaged ? ERR_CORRUPT_DATA : 0;
-}
-
-static int view_compact(struct kv_hash *hash, const char *name, int64_t *revision)
-{
-    struct bytes value;
-    struct revision at;
-    bool tombstone;
-    int error = backend_get(hash->view, BACKEND_META, bytes_str(name), &value);
-    *revision = -1;
-    if (error != 0) {
-        return error == ERR_ABSENT ? 0 : error;
-    }
-    if (row_revision_get(value, &at, &tombstone) != 0) {
-        return ERR_CORRUPT_DATA;
-    }
-    *revision = at.main;
-    return 0;
-}
-
-/* The last revision of the table, by bisection: a view only scans upwards. floor: at least this. */
-static int view_current(struct kv_hash *hash, int64_t floor)
-{
-    int64_t low = 1, high = INT64_MAX; /* no row is at or above high */
-    while (low < high - 1) {
-        struct first_row first;
-        int64_t middle = low + (high - low) / 2;
-        int error = find_row(hash, middle, &first);
-        if (error != 0) {
-            return error;
-        }
-        if (first.found) {
-            low = first.revision.main;
-        } else {
-            high = middle;
-        }
-    }
-    hash->result.current_revision = low < floor ? floor : low;
-    return 0;
-}
-
 static int begin_kv(struct kv_hash *hash)
 {
-    int64_t scheduled, finished;
-    int error = view_compact(hash, "scheduledCompactRev", &scheduled);
-    error = error != 0 ? error : view_compact(hash, "finishedCompactRev", &finished);
-    if (error != 0) {
-        return error;
-    }
-    int64_t compact = scheduled > finished ? scheduled : finished;
-    error = view_current(hash, compact);
+    int64_t compact;
+    int error = kv_view_compact(hash->view, &compact);
+    error = error != 0 ? error : kv_view_revision(hash->view, compact, &hash->result.current_revision);
     if (error != 0) {
         return error;
     }
@@ -374,7 +307,8 @@ static int step(struct kv_hash *hash)
 {
     if (hash->pass == PASS_BEGIN) {
         hash->pass = PASS_TABLES;
-        int error = hash->kind == KV_HASH_ALL ? view_current(hash, 0) : begin_kv(hash);
+        int error = hash->kind == KV_HASH_ALL ? kv_view_revision(hash->view, 0, &hash->result.current_revision)
+                                              : begin_kv(hash);
         if (error != 0) {
             return error;
         }
