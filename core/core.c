@@ -13,6 +13,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     core->stats.turns_total++;
 
     raft_tick(core->raft, now_ms);
+    members_slice(core);
     read_ask(core);
     log_carry_out(core);
     bool more = apply_slice(core);
@@ -45,6 +46,7 @@ uint64_t core_deadline(const struct core *core)
         return at;
     }
     at = earlier(at, propose_deadline(core));
+    at = earlier(at, members_deadline(core));
     at = earlier(at, read_deadline(core));
     at = earlier(at, watch_deadline(core->hub));
     at = earlier(at, compact_deadline(core));
@@ -95,6 +97,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     list_init(&core->hash_waits);
     list_init(&core->commit_job.node);
     propose_init(core);
+    members_init(core);
     read_init(core);
     return core;
 }
@@ -103,6 +106,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
 static void end_all(struct core *core)
 {
     propose_fail_all(core, ERR_STOPPED);
+    members_fail_all(core, ERR_STOPPED);
     read_fail_all(core, ERR_STOPPED);
     compact_fail_all(core, ERR_STOPPED);
     hash_fail_all(core, ERR_STOPPED);

@@ -106,8 +106,9 @@ int core_member_add(struct core *core, struct core_request *request, const struc
 int core_member_update(struct core *core, struct core_request *request, uint64_t id, char *const *peer_urls,
                        size_t peer_url_count);
 int core_member_remove(struct core *core, struct core_request *request, uint64_t id);
-/* Only the leader knows how far a learner is: ERR_NOT_LEADER = ask it (POST /members/promote/ID on its peer port). */
-int core_member_promote(struct core *core, struct core_request *request, uint64_t id);
+/* Only the leader knows how far a learner is. forward: another member asks the leader (POST /members/promote/ID on its
+ * peer port) until it has an answer; done then comes when it was applied here too. Otherwise ERR_NOT_LEADER. */
+int core_member_promote(struct core *core, struct core_request *request, uint64_t id, bool forward);
 
 /* Hands leadership over; done with 0 once this member sees `to` lead. ERR_NOT_LEADER, ERR_BAD_LEADER_TRANSFEREE,
  * ERR_TIMEOUT_LEADER_TRANSFER. */

@@ -28,6 +28,8 @@ enum request_state {
     REQUEST_WAITING,   /* proposal kept until there is a leader; in the timeout list and the queue */
     REQUEST_READING,   /* barrier; in a read batch */
     REQUEST_COMPACTED, /* waits for a physical compaction */
+    REQUEST_TRANSFER,  /* waits for another leader */
+    REQUEST_PROMOTE,   /* waits for the leader's answer: in core->promotes */
 };
 
 /* A proposal that waits for a leader. */
@@ -78,6 +80,12 @@ struct core {
     enum raft_role role;
     bool leading; /* leader of this term whose own empty entry was applied */
     uint64_t raft_deadline_ms;
+
+    /* members */
+    struct list conf_waiting; /* of core_waiting: changes that wait for the one under way */
+    uint64_t conf_id;         /* of that one */
+    struct list transfers;    /* core_request.node; .id = who shall lead */
+    struct list promotes;     /* of core_promote.node */
 
     /* log */
     struct core_job *free_saves;           /* a small pool */
@@ -153,6 +161,9 @@ void core_job_start(struct core *core, struct core_job *job);
 void propose_init(struct core *core);
 int propose_internal(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal,
                      bool admit);
+/* Enters a request that waits in `queue` with its entry (whose reference it takes over) until somebody proposes it. */
+void propose_queue(struct core *core, struct core_request *request, struct shared *data, struct list *queue);
+void propose_unqueue(struct core_waiting *waiting);                /* the request goes on without */
 struct core_request *propose_find(struct core *core, uint64_t id); /* NULL if unknown */
 struct core_request *propose_take(struct core *core, uint64_t id); /* the same, and removes it from the table */
 bool propose_timeouts(struct core *core);                          /* true: more are due */
@@ -162,6 +173,19 @@ uint64_t propose_deadline(const struct core *core);
 /* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */
 void own_propose(struct core *core, struct core_own *own, Etcdserverpb__InternalRaftRequest *internal,
                  void (*done)(struct core_request *request, int error, ProtobufCMessage *response));
+
+/* members.c */
+void members_init(struct core *core);
+void members_slice(struct core *core);
+uint64_t members_deadline(const struct core *core);
+void members_fail_all(struct core *core, int error);
+int members_promote(struct core *core, struct core_request *request, uint64_t id); /* on the leader */
+
+/* promote.c: asking the leader to promote a learner */
+void promote_slice(struct core *core);
+uint64_t promote_deadline(const struct core *core);
+void promote_fail_all(struct core *core, int error);
+void promote_cancel(struct core *core, struct core_request *request);
 
 /* log.c: raft's updates */
 void log_carry_out(struct core *core);

@@ -61,15 +61,32 @@ static struct shared *encode(const Etcdserverpb__InternalRaftRequest *internal)
     return data;
 }
 
-/* The entry of a proposal without a leader is kept until there is one or the request's time is over. */
-static void keep(struct core *core, struct core_request *request, struct shared *data)
+/* The entry of a proposal that cannot go yet is kept until it can or the request's time is over. */
+static void keep(struct core_request *request, struct shared *data, struct list *queue)
 {
     struct core_waiting *waiting = mem_zalloc(sizeof *waiting);
     waiting->request = request;
     waiting->data = data;
     request->state = REQUEST_WAITING;
     request->waiting = waiting;
-    list_push_back(&core->waiting, &waiting->node);
+    list_push_back(queue, &waiting->node);
+}
+
+/* From now on its entry is known by its id, and its time runs. */
+static void enter(struct core *core, struct core_request *request)
+{
+    request->waiting = NULL;
+    request->expires_ms = core->now_ms + core->config.request_timeout_ms;
+    request->state = REQUEST_PROPOSED;
+    table_add(core, request);
+    list_push_back(&core->timeouts, &request->node);
+    core->stats.proposals_pending++;
+}
+
+void propose_queue(struct core *core, struct core_request *request, struct shared *data, struct list *queue)
+{
+    enter(core, request);
+    keep(request, data, queue);
 }
 
 int propose_internal(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal,
@@ -93,17 +110,12 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
         shared_unref(data);
         return error;
     }
-    request->waiting = NULL;
-    request->expires_ms = core->now_ms + core->config.request_timeout_ms;
-    request->state = REQUEST_PROPOSED;
+    enter(core, request);
     if (error == ERR_NO_LEADER) {
-        keep(core, request, data);
+        keep(request, data, &core->waiting);
     } else {
         shared_unref(data);
     }
-    table_add(core, request);
-    list_push_back(&core->timeouts, &request->node);
-    core->stats.proposals_pending++;
     return 0;
 }
 
@@ -112,7 +124,7 @@ int core_propose(struct core *core, struct core_request *request, Etcdserverpb__
     return propose_internal(core, request, internal, true);
 }
 
-static void waiting_free(struct core_waiting *waiting)
+void propose_unqueue(struct core_waiting *waiting)
 {
     list_remove(&waiting->node);
     waiting->request->waiting = NULL;
@@ -130,7 +142,7 @@ void propose_waiting(struct core *core)
             return;
         }
         struct core_request *request = waiting->request;
-        waiting_free(waiting);
+        propose_unqueue(waiting);
         request->state = REQUEST_PROPOSED;
         if (error != 0) {
             propose_take(core, request->id);
@@ -142,7 +154,7 @@ void propose_waiting(struct core *core)
 static void end(struct core *core, struct core_request *request, int error)
 {
     if (request->waiting != NULL) {
-        waiting_free(request->waiting);
+        propose_unqueue(request->waiting);
     }
     CHECK(propose_take(core, request->id) == request);
     if (request->done != NULL) {
@@ -182,11 +194,14 @@ void core_cancel(struct core *core, struct core_request *request)
     case REQUEST_NONE:
         return;
     case REQUEST_WAITING:
-        waiting_free(request->waiting);
+        propose_unqueue(request->waiting);
         propose_take(core, request->id);
         return;
     case REQUEST_PROPOSED:
         propose_take(core, request->id);
+        return;
+    case REQUEST_PROMOTE:
+        promote_cancel(core, request);
         return;
     case REQUEST_READING:
         core->stats.reads_pending--;

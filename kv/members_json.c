@@ -442,3 +442,18 @@ void members_json_write(struct buffer *out, const struct kv_member *member)
     }
     buffer_append(out, "}", 1);
 }
+
+void members_json_promote(struct buffer *out, uint64_t id)
+{
+    buffer_printf(out, "{\"id\":%llu,\"peerURLs\":null,\"isPromote\":true}", (unsigned long long)id);
+}
+
+void members_json_list(struct buffer *out, const struct kv_member *members, size_t count)
+{
+    buffer_append(out, "[", 1);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append(out, ",", i > 0);
+        members_json_write(out, &members[i]);
+    }
+    buffer_append(out, "]", 1);
+}

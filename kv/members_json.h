@@ -20,6 +20,10 @@ int members_json_read(struct bytes text, struct arena *arena, struct members_jso
 /* Appends {"id":…,"peerURLs":[…],"isLearner":true,"name":…,"clientURLs":[…]}; what is false or empty is left out, but
  * for peerURLs, which is null without any. */
 void members_json_write(struct buffer *out, const struct kv_member *member);
+/* Context of the change that makes a learner a voter. */
+void members_json_promote(struct buffer *out, uint64_t id);
+/* "[…,…]": what peers answer GET /members with, but for its newline. */
+void members_json_list(struct buffer *out, const struct kv_member *members, size_t count);
 /* Appends one JSON string, quoted, escaped as Go does it (<, >, & too). */
 void members_json_string(struct buffer *out, const char *text);
 
