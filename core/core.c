@@ -124,7 +124,6 @@ void core_free(struct core *core)
         struct core_job *job = core->free_saves;
         core->free_saves = job->owner;
         free(job->save.entries);
-        free(job->save.messages);
         free(job);
     }
     kv_close(core->kv);

@@ -89,7 +89,6 @@ struct core {
 
     /* log */
     struct core_job *free_saves;           /* a small pool */
-    struct core_job *last_sync;            /* the newest save that is out and is synced; NULL: none */
     struct raft_hard_state unsaved_commit; /* commit-only state that rides on the next save */
     bool unsaved;
     bool log_refused; /* stopping, and there was no space in the log for the last saves */

@@ -29,9 +29,6 @@ struct core_save {
     struct raft_hard_state hard_state; /* all zero: none to write */
     bool must_sync;
     struct raft_save save;
-    /* The core's own: messages that rest on this job and all before it; it sends them when the job is done. */
-    struct raft_message *messages;
-    size_t message_count, message_capacity;
 };
 
 struct core_checkpoint {

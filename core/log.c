@@ -17,15 +17,6 @@ static struct core_job *save_take(struct core *core)
     return job;
 }
 
-/* What rests on a save goes out when it is durable, and is forgotten when it is refused. */
-static void send_waiting(struct core *core, struct core_save *save)
-{
-    if (save->message_count > 0 && core->env->send != NULL) {
-        core->env->send(core->env, save->messages, save->message_count);
-    }
-    save->message_count = 0;
-}
-
 static void saved(struct core_job *job)
 {
     struct core *core = job->owner;
@@ -34,14 +25,9 @@ static void saved(struct core_job *job)
     for (size_t i = 0; i < save->count; i++) {
         shared_unref(save->entries[i].data);
     }
-    if (core->last_sync == job) {
-        core->last_sync = NULL;
-    }
     if (job->error != 0) {
-        core->log_refused = true; /* nothing that rests on it is told to anybody */
-        save->message_count = 0;
+        core->log_refused = true; /* raft is not told, so nothing that rests on it leaves */
     } else if (save->must_sync) {
-        send_waiting(core, save);
         raft_durable(core->raft, save->save);
     }
     save->count = 0;
@@ -68,9 +54,6 @@ static void save_start(struct core *core, const struct raft_update *update, stru
     save->must_sync = update->must_sync;
     save->save = update->save;
     job->done = saved;
-    if (save->must_sync) {
-        core->last_sync = job;
-    }
     core->stats.saves_total++;
     core_job_start(core, job);
 }
@@ -104,26 +87,6 @@ static void send(struct core *core, const struct raft_message *messages, size_t 
     if (count > 0 && core->env->send != NULL) {
         core->env->send(core->env, messages, count);
     }
-}
-
-/* Saves become durable in their order, so what rests on all that were given out rides with the last one. They may be
- * copied: they have no entries (raft/types.h). */
-static void send_when_durable(struct core *core, const struct raft_message *messages, size_t count)
-{
-    if (count == 0 || core->log_refused) {
-        return;
-    }
-    if (core->last_sync == NULL) {
-        send(core, messages, count);
-        return;
-    }
-    struct core_save *save = &core->last_sync->save;
-    if (save->message_count + count > save->message_capacity) {
-        save->message_capacity = (save->message_count + count) * 2;
-        save->messages = mem_realloc(save->messages, save->message_capacity * sizeof *save->messages);
-    }
-    memcpy(save->messages + save->message_count, messages, count * sizeof *messages);
-    save->message_count += count;
 }
 
 void log_flush_commit(struct core *core)
@@ -183,9 +146,8 @@ void log_carry_out(struct core *core)
 {
     while (raft_update_pending(core->raft)) {
         const struct raft_update *update = raft_update(core->raft);
-        send(core, update->send_now, update->send_now_count);
         save(core, update);
-        send_when_durable(core, update->send_when_durable, update->send_when_durable_count);
+        send(core, update->messages, update->message_count);
         if (update->soft_changed) {
             soft_state(core, update);
         }

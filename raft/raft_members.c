@@ -125,3 +125,21 @@ int raft_transfer(struct raft *r, uint64_t to)
     }
     return to == r->id ? 0 : ERR_BAD_LEADER_TRANSFEREE;
 }
+
+void raft_advance_election(struct raft *r, uint64_t by_ms)
+{
+    (void)r;
+    (void)by_ms;
+}
+
+void raft_snapshot_failed(struct raft *r)
+{
+    (void)r;
+}
+
+void raft_apply_conf_change_v2(struct raft *r, const struct raft_conf_change_v2 *change, struct raft_conf_state *after)
+{
+    (void)r;
+    (void)change;
+    (void)after;
+}

@@ -74,6 +74,26 @@ struct raft_conf_change {
     struct bytes context;
 };
 
+/* raftpb.ConfChangeTransition: how a change of several members is carried out (Raft thesis 4.3). */
+enum raft_transition {
+    RAFT_TRANSITION_AUTO = 0,     /* one change: at once; more: through a joint configuration that is left by itself */
+    RAFT_TRANSITION_IMPLICIT = 1, /* always joint; left by itself */
+    RAFT_TRANSITION_EXPLICIT = 2, /* always joint; left by an empty change that somebody proposes */
+};
+
+#define RAFT_CHANGES_MAX 64 /* in one entry; the decoder refuses more */
+
+/* The data of a RAFT_ENTRY_CONF_CHANGE_V2. No changes and RAFT_TRANSITION_AUTO: leaves a joint configuration. */
+struct raft_conf_change_v2 {
+    enum raft_transition transition;
+    size_t change_count;
+    struct raft_conf_change_single {
+        enum raft_conf_change_type type;
+        uint64_t node_id;
+    } changes[RAFT_CHANGES_MAX];
+    struct bytes context;
+};
+
 /* Where a snapshot stands in the log. */
 struct raft_position {
     uint64_t index, term;
@@ -99,8 +119,8 @@ enum raft_message_type {
 
 #define RAFT_CONTEXT_MAX 32 /* bytes; etcd uses 8 (heartbeat, read) and 16 ("CampaignTransfer") */
 
-/* A message between members. Owns nothing: entries, conf and data are views. Those that were given out by an update
- * may be copied and kept if entry_count is 0 and type isn't RAFT_MSG_SNAPSHOT. */
+/* A message between members. Owns nothing: entries, conf and data are views; those of an update are valid until
+ * raft_update_done. Who keeps a copy for longer takes references to the entries' data and copies the entries. */
 struct raft_message {
     enum raft_message_type type;
     uint64_t to, from, term;
