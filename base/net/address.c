@@ -42,23 +42,8 @@ static int resolve_path(const char *path, struct address *out)
     return 0;
 }
 
-int address_resolve(const char *host, int port, bool passive, struct address *out)
+void address_pick(const struct addrinfo *found, struct address *out)
 {
-    memset(out, 0, sizeof *out);
-    if (port < 0) {
-        return resolve_path(host, out);
-    }
-    if (host[0] == 0 && passive) {
-        host = "::";
-    }
-    char service[16];
-    snprintf(service, sizeof service, "%d", port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
-    struct addrinfo *found;
-    int error = getaddrinfo(host[0] == 0 ? NULL : host, service, &hints, &found);
-    if (error != 0) {
-        return error;
-    }
     const struct addrinfo *best = found;
     for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
         if (a->ai_family == AF_INET) {
@@ -66,10 +51,38 @@ int address_resolve(const char *host, int port, bool passive, struct address *ou
             break;
         }
     }
+    memset(out, 0, sizeof *out);
     memcpy(&out->storage, best->ai_addr, best->ai_addrlen);
     out->len = best->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
+}
+
+static int ask(const char *host, int port, int flags, struct address *out)
+{
+    char service[16];
+    snprintf(service, sizeof service, "%d", port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+    struct addrinfo *found;
+    int error = getaddrinfo(host[0] == 0 ? NULL : host, service, &hints, &found);
+    if (error == 0) {
+        address_pick(found, out);
+        freeaddrinfo(found);
+    }
+    return error;
+}
+
+int address_resolve(const char *host, int port, bool passive, struct address *out)
+{
+    memset(out, 0, sizeof *out);
+    if (port < 0) {
+        return resolve_path(host, out);
+    }
+    return ask(host[0] == 0 && passive ? "::" : host, port, passive ? AI_PASSIVE : 0, out);
+}
+
+int address_literal(const char *host, int port, struct address *out)
+{
+    memset(out, 0, sizeof *out);
+    return port < 0 ? resolve_path(host, out) : ask(host, port, AI_NUMERICHOST, out);
 }
 
 const char *address_error(int error_number)

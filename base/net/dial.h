@@ -1,15 +1,19 @@
-/* One attempt to connect. The name is resolved at once (by the calling thread, which may block on a name server). */
+/* One attempt to connect. A name is resolved by libuv's threads, so nothing blocks here. */
 #ifndef BASE_NET_DIAL_H
 #define BASE_NET_DIAL_H
 
 #include "base/net/address.h"
 #include "base/net/loop.h"
 
+struct dial_lookup;
+
 struct dial {
     struct loop *loop;
+    struct dial_lookup *lookup; /* of a name, under way */
     struct loop_timer timer;
     struct loop_fd fd; /* -1 or what is being connected */
     struct address address;
+    char host[256];  /* the name that is being resolved */
     char where[160]; /* "tcp 127.0.0.1:2379", "unix /path" */
     /* fd >= 0: connected, the owner's now. Otherwise failure is a text like Go's:
      * "dial tcp 127.0.0.1:1: connect: connection refused". Comes in a later turn than dial_start. */

@@ -187,16 +187,25 @@ static int header_line(struct bytes line, struct http1_head *head, const char **
     return known_header(&h, head, reason);
 }
 
-int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason)
+static int header_lines(struct bytes in, struct http1_head *head, const char **reason)
 {
-    *head = (struct http1_head){.headers = arena_alloc(arena, HTTP1_HEADERS * sizeof *head->headers)};
-    int status = request_line(cut_line(&in), head, reason);
+    int status = 0;
     while (status == 0 && in.len > 0) {
         struct bytes line = cut_line(&in);
         if (line.len == 0) {
             break;
         }
         status = header_line(line, head, reason);
+    }
+    return status;
+}
+
+int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason)
+{
+    *head = (struct http1_head){.headers = arena_alloc(arena, HTTP1_HEADERS * sizeof *head->headers)};
+    int status = request_line(cut_line(&in), head, reason);
+    if (status == 0) {
+        status = header_lines(in, head, reason);
     }
     if (status != 0) {
         return status;
@@ -208,6 +217,46 @@ int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *he
         return refuse(400, "400 Bad Request", reason);
     }
     return 0;
+}
+
+/* "HTTP/1.1 200 OK"; the words after the number are free, and may be missing. */
+static int status_line(struct bytes line, struct http1_head *head, const char **reason)
+{
+    bool known = line.len >= 12 && (memcmp(line.data, "HTTP/1.1 ", 9) == 0 || memcmp(line.data, "HTTP/1.0 ", 9) == 0);
+    if (!known || (line.len > 12 && line.data[12] != ' ')) {
+        return refuse(400, "malformed HTTP response", reason);
+    }
+    for (size_t i = 9; i < 12; i++) {
+        if (line.data[i] < '0' || line.data[i] > '9') {
+            return refuse(400, "malformed HTTP status code", reason);
+        }
+        head->status = head->status * 10 + (line.data[i] - '0');
+    }
+    head->minor = line.data[7] - '0';
+    return head->status < 100 ? refuse(400, "malformed HTTP status code", reason) : 0;
+}
+
+int http1_parse_answer(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason)
+{
+    *head = (struct http1_head){.headers = arena_alloc(arena, HTTP1_HEADERS * sizeof *head->headers)};
+    int status = status_line(cut_line(&in), head, reason);
+    if (status == 0) {
+        status = header_lines(in, head, reason);
+    }
+    if (status == 0 && head->chunked && head->has_length) {
+        status = refuse(400, "both kinds of length", reason);
+    }
+    return status == 0 ? 0 : 400;
+}
+
+struct bytes http1_find_header(const struct http1_header *headers, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (same_text(headers[i].name, name)) {
+            return headers[i].value;
+        }
+    }
+    return (struct bytes){0};
 }
 
 /* --- escapes --------------------------------------------------------------------------------------------------------
@@ -308,10 +357,10 @@ static int data_end_byte(struct http1_chunks *c, uint8_t byte)
     return 0;
 }
 
-static void take_data(struct http1_chunks *c, struct bytes *in, struct buffer *out)
+static void take_data(struct http1_chunks *c, struct bytes *in, struct bytes *piece)
 {
     size_t n = in->len < c->left ? in->len : (size_t)c->left;
-    buffer_append(out, in->data, n);
+    *piece = bytes_of(in->data, n);
     in->data += n;
     in->len -= n;
     c->left -= n;
@@ -320,13 +369,14 @@ static void take_data(struct http1_chunks *c, struct bytes *in, struct buffer *o
     }
 }
 
-int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, size_t limit)
+int http1_dechunk_next(struct http1_chunks *c, struct bytes *in, struct bytes *piece)
 {
     int status = 0;
+    *piece = (struct bytes){0};
     while (status == 0 && in->len > 0 && c->state != HTTP1_DONE) {
         if (c->state == HTTP1_DATA) {
-            take_data(c, in, out);
-            continue;
+            take_data(c, in, piece);
+            break;
         }
         uint8_t byte = *in->data;
         in->data++;
@@ -334,8 +384,21 @@ int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, 
         status = c->state == HTTP1_SIZE      ? size_byte(c, byte)
                  : c->state == HTTP1_TRAILER ? trailer_byte(c, byte)
                                              : data_end_byte(c, byte);
-        if (status == 0 && c->state == HTTP1_DATA && c->left > limit - out->len) {
+    }
+    return status;
+}
+
+int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, size_t limit)
+{
+    int status = 0;
+    while (status == 0 && in->len > 0 && c->state != HTTP1_DONE) {
+        struct bytes piece;
+        status = http1_dechunk_next(c, in, &piece);
+        uint64_t coming = piece.len + (c->state == HTTP1_DATA ? c->left : 0);
+        if (status == 0 && coming > limit - out->len) {
             status = 413; /* known from the size, before a byte of it */
+        } else if (status == 0) {
+            buffer_append(out, piece.data, piece.len);
         }
     }
     return status;

@@ -1,5 +1,5 @@
-/* The bytes of HTTP/1.x requests (RFC 9112): heads and chunked bodies. No I/O. Strict where leniency lets a request be
- * read in two ways (lengths given twice, both kinds of length, folded lines, blanks before a colon). */
+/* The bytes of HTTP/1.x requests and answers (RFC 9112): heads and chunked bodies. No I/O. Strict where leniency lets a
+ * request be read in two ways (lengths given twice, both kinds of length, folded lines, blanks before a colon). */
 #ifndef BASE_NET_HTTP1_PARSE_H
 #define BASE_NET_HTTP1_PARSE_H
 
@@ -9,8 +9,9 @@
 #define HTTP1_HEADERS 128
 
 struct http1_head {
-    struct bytes method, target;
-    int minor; /* HTTP/1.minor: 0 or 1 */
+    struct bytes method, target; /* of a request */
+    int status;                  /* of an answer */
+    int minor;                   /* HTTP/1.minor: 0 or 1 */
     struct http1_header *headers;
     size_t header_count;
     struct bytes host;
@@ -25,6 +26,12 @@ size_t http1_head_length(struct bytes in);
  * the refusal (400, 431, 501, 505) with its text in *reason. */
 int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason);
 
+/* The same for an answer; the result is 0 or 400. */
+int http1_parse_answer(struct bytes in, struct arena *arena, struct http1_head *head, const char **reason);
+
+/* First header of that name (any case); data is NULL when there is none. */
+struct bytes http1_find_header(const struct http1_header *headers, size_t count, const char *name);
+
 /* Percent-decodes; plus_is_space for query parameters. False when an escape is broken. */
 bool http1_unescape(struct bytes in, bool plus_is_space, struct arena *arena, struct bytes *out);
 
@@ -36,6 +43,9 @@ struct http1_chunks {
     bool extension, carriage_return, line_empty;
 };
 
+/* Takes bytes from *in up to the next piece of the body, a view into *in; empty when the input or the body (state
+ * HTTP1_DONE) is at its end. 0, or 400 for a broken coding. */
+int http1_dechunk_next(struct http1_chunks *chunks, struct bytes *in, struct bytes *piece);
 /* Takes bytes from *in and appends body to out until the body ends (state HTTP1_DONE) or the input does. 0, or 400 for
  * a broken coding, 413 when out would exceed limit. */
 int http1_dechunk(struct http1_chunks *chunks, struct bytes *in, struct buffer *out, size_t limit);
