@@ -54,6 +54,7 @@ static void notice_own_term(struct core *core)
     if (!core->leading && core->role == RAFT_LEADER && apply->term == core->term && apply->type == KV_ENTRY_NORMAL &&
         apply->data.len == 0) {
         core->leading = true;
+        read_ask_again(core);
         space_started(core);
         clock_leader_changed(core, true);
     }
@@ -131,6 +132,7 @@ bool apply_slice(struct core *core)
     }
     if (core->applied > before) {
         raft_applied(core->raft, core->applied);
+        propose_end_lost(core);
         store_applied(core);
     }
     return core->applying || (core->applied < core->commit && !held_back(core) && !core->log_read_out);

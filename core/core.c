@@ -89,6 +89,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     core->commit = core->applied;
     core->checkpoint_index = checkpoint_index;
     list_init(&core->timeouts);
+    list_init(&core->doubtful);
     list_init(&core->waiting);
     list_init(&core->view_waits);
     list_init(&core->views);

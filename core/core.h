@@ -82,15 +82,22 @@ struct core_request {
     struct core_waiting *waiting; /* while there is no leader */
     uint64_t id;
     uint64_t expires_ms;
+    uint64_t begun_ms;
+    uint64_t index; /* of its entry, if this member led when it was proposed; 0 = it was forwarded */
     uint8_t state;
 };
 
 /* Proposes a change. `set` puts the request into its field of the internal request: internal->put = message. It was
  * checked before (kv_check_…). 0 = done comes; ERR_NO_SPACE, ERR_TOO_MANY_REQUESTS, ERR_REQUEST_TOO_LARGE, ERR_CORRUPT,
- * ERR_STOPPED. While there is no leader the proposal waits until its time is over. */
+ * ERR_STOPPED. A follower forwards it. While there is no leader, or leadership is being handed over, the proposal waits
+ * until its time is over (ERR_CONTEXT_DEADLINE_EXCEEDED, grpc.md).
+ * Of a proposal that is on its way nobody knows whether it will be applied: it ends with one of the ERR_TIMEOUT errors,
+ * which clients take as that. ERR_TIMEOUT_DUE_TO_LEADER_FAIL comes early, an election timeout after there is a new
+ * leader, or at once when another entry was applied in its place. */
 int core_propose(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal);
 
-/* done comes with 0 once a read made now would be linearizable; ERR_TIMEOUT, ERR_LEADER_CHANGED, ERR_STOPPED. */
+/* done comes with 0 once a read made now would be linearizable; ERR_TIMEOUT, ERR_LEADER_CHANGED (a leader was elected
+ * while it waited: ask again), ERR_STOPPED. */
 int core_barrier(struct core *core, struct core_request *request);
 
 /* --- members: what Cluster.MemberAdd … and Maintenance.MoveLeader ask for (mvcc.md "Membership") ---
@@ -248,6 +255,10 @@ void core_header(const struct core *core, Etcdserverpb__ResponseHeader *header, 
 struct core_stats {
     uint64_t proposals_pending, reads_pending, applied_total, commits_total, saves_total, turns_total;
     uint64_t checkpoints_total, expired_leases_total;
+    uint64_t leader_changes_total; /* that were seen: a leader became known that was not the one before */
+    uint64_t proposals_failed_total, proposals_committed; /* the latter: the commit index */
+    uint64_t reads_failed_total, reads_slow_total;        /* read rounds: ended by a new leader; by their time */
+    uint64_t lease_checkpoints_total;
     uint64_t terms_led; /* of which the own first entry was applied */
 };
 struct core_stats core_stats(const struct core *core);

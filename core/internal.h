@@ -47,6 +47,8 @@ struct core_read_batch {
     uint64_t index; /* known once answered */
     uint64_t begun_ms, asked_ms;
     bool answered;
+    bool asked; /* and not answered */
+    bool lost;  /* the question has to be put again */
 };
 
 /* Where a proposal of the core's own stands (publishing, alarms). */
@@ -75,8 +77,11 @@ struct core {
     /* proposals */
     struct core_request *table[CORE_TABLE_BUCKETS];
     struct list timeouts; /* of core_request.node, in order of expires_ms: all have the same time limit */
+    struct list doubtful; /* the same, of those that were on their way when another leader came */
     struct list waiting;  /* of core_waiting */
     uint64_t leader, term;
+    uint64_t elected_ms, elected_term; /* when a leader became known last, and of which term it was */
+    bool leader_news;                  /* that has still to be told to those who wait */
     enum raft_role role;
     bool leading; /* leader of this term whose own empty entry was applied */
     uint64_t raft_deadline_ms;
@@ -107,6 +112,7 @@ struct core {
     /* reads */
     struct core_read_batch *gathering; /* takes new barriers until the turn asks for an index */
     struct list read_batches;          /* asked or answered, oldest first */
+    unsigned reads_asked;              /* batches that wait for their index */
     uint64_t next_context;
     uint64_t read_check_ms; /* when the next of them is to be asked again */
     struct list resolving;  /* core_range.node */
@@ -136,6 +142,10 @@ struct core {
     /* leases */
     uint64_t expiry_due_ms;
     size_t expiries_out;
+    struct core_request confirm; /* a read round before leases are revoked: is this member still the leader? */
+    bool confirming;
+    uint64_t confirmed_ms; /* 0 = not */
+    struct core_own lease_checkpoint;
 
     /* disk full */
     bool disk_full;    /* the store's last commit found no space */
@@ -158,8 +168,11 @@ void core_job_start(struct core *core, struct core_job *job);
 
 /* propose.c */
 void propose_init(struct core *core);
+/* ADMITTED: a client's, checked against quota and room first. OWN: the core's. LEADING: only as the leader of this
+ * moment: it never waits for another one and is never forwarded (ERR_NOT_LEADER). */
+enum propose_kind { PROPOSE_ADMITTED, PROPOSE_OWN, PROPOSE_LEADING };
 int propose_internal(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal,
-                     bool admit);
+                     enum propose_kind kind);
 /* Enters a request that waits in `queue` with its entry (whose reference it takes over) until somebody proposes it. */
 void propose_queue(struct core *core, struct core_request *request, struct shared *data, struct list *queue);
 void propose_unqueue(struct core_waiting *waiting);                /* the request goes on without */
@@ -167,6 +180,8 @@ struct core_request *propose_find(struct core *core, uint64_t id); /* NULL if un
 struct core_request *propose_take(struct core *core, uint64_t id); /* the same, and removes it from the table */
 bool propose_timeouts(struct core *core);                          /* true: more are due */
 void propose_waiting(struct core *core);                           /* there is a leader now */
+void propose_leader_changed(struct core *core);                    /* another one */
+void propose_end_lost(struct core *core);                          /* after something was applied */
 void propose_fail_all(struct core *core, int error);
 uint64_t propose_deadline(const struct core *core);
 /* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */
@@ -197,6 +212,8 @@ bool apply_slice(struct core *core);
 void read_init(struct core *core);
 void read_ask(struct core *core);
 void read_answered(struct core *core, const struct raft_read *read);
+void read_leader_changed(struct core *core);
+void read_ask_again(struct core *core); /* what was lost, now that somebody can answer */
 bool read_serve(struct core *core);
 bool read_retry(struct core *core); /* true: more have timed out */
 void read_fail_all(struct core *core, int error);

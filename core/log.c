@@ -130,6 +130,12 @@ static void log_read_start(struct core *core, const struct raft_update *update)
 static void soft_state(struct core *core, const struct raft_update *update)
 {
     bool lost = core->leading && (update->role != RAFT_LEADER || update->term != core->term);
+    if (update->leader != RAFT_NONE && (update->leader != core->leader || update->term != core->elected_term)) {
+        core->leader_news = true;
+        core->elected_ms = core->now_ms;
+        core->elected_term = update->term;
+        core->stats.leader_changes_total++;
+    }
     core->role = update->role;
     core->leader = update->leader;
     if (core->term != update->term) {
@@ -161,6 +167,11 @@ void log_carry_out(struct core *core)
         core->raft_deadline_ms = update->deadline_ms;
         bool leader = update->leader != RAFT_NONE;
         raft_update_done(core->raft);
+        if (core->leader_news) {
+            core->leader_news = false;
+            propose_leader_changed(core);
+            read_leader_changed(core);
+        }
         if (leader && !list_empty(&core->waiting)) {
             propose_waiting(core);
         }

@@ -76,6 +76,7 @@ static void keep(struct core_request *request, struct shared *data, struct list 
 static void enter(struct core *core, struct core_request *request)
 {
     request->waiting = NULL;
+    request->begun_ms = core->now_ms;
     request->expires_ms = core->now_ms + core->config.request_timeout_ms;
     request->state = REQUEST_PROPOSED;
     table_add(core, request);
@@ -85,12 +86,32 @@ static void enter(struct core *core, struct core_request *request)
 
 void propose_queue(struct core *core, struct core_request *request, struct shared *data, struct list *queue)
 {
+    request->index = 0;
     enter(core, request);
     keep(request, data, queue);
 }
 
+/* With leadership on its way to another member etcd refuses; here such a proposal waits for the new leader, as one
+ * that finds no leader at all does (raft.md "etcd's use of proposals"). Nothing of it is in anybody's log. */
+static bool must_wait(int error)
+{
+    return error == ERR_NO_LEADER || error == ERR_PROPOSAL_DROPPED;
+}
+
+/* 0, and the entry's index if this member leads. */
+static int hand_over(struct core *core, struct core_request *request, struct shared *data, enum propose_kind kind)
+{
+    struct raft_position at = {0};
+    if (kind == PROPOSE_LEADING && raft_status(core->raft).role != RAFT_LEADER) {
+        return ERR_NOT_LEADER;
+    }
+    int error = raft_propose(core->raft, RAFT_ENTRY_NORMAL, data, &at);
+    request->index = at.index;
+    return kind == PROPOSE_LEADING && must_wait(error) ? ERR_NOT_LEADER : error;
+}
+
 int propose_internal(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal,
-                     bool admit)
+                     enum propose_kind kind)
 {
     if (core->stopping) {
         return ERR_STOPPED;
@@ -101,17 +122,16 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
     internal->header = &header;
     struct shared *data = encode(internal);
     internal->header = NULL;
-    int error = admit ? space_admit(core, internal, data->len) : 0;
+    int error = kind == PROPOSE_ADMITTED ? space_admit(core, internal, data->len) : 0;
     if (error == 0) {
-        struct raft_position at;
-        error = raft_propose(core->raft, RAFT_ENTRY_NORMAL, data, &at);
+        error = hand_over(core, request, data, kind);
     }
-    if (error != 0 && error != ERR_NO_LEADER) {
+    if (error != 0 && !must_wait(error)) {
         shared_unref(data);
         return error;
     }
     enter(core, request);
-    if (error == ERR_NO_LEADER) {
+    if (error != 0) {
         keep(request, data, &core->waiting);
     } else {
         shared_unref(data);
@@ -121,7 +141,7 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
 
 int core_propose(struct core *core, struct core_request *request, Etcdserverpb__InternalRaftRequest *internal)
 {
-    return propose_internal(core, request, internal, true);
+    return propose_internal(core, request, internal, PROPOSE_ADMITTED);
 }
 
 void propose_unqueue(struct core_waiting *waiting)
@@ -136,12 +156,11 @@ void propose_waiting(struct core *core)
 {
     while (!list_empty(&core->waiting)) {
         struct core_waiting *waiting = list_first(&core->waiting, struct core_waiting, node);
-        struct raft_position at;
-        int error = raft_propose(core->raft, RAFT_ENTRY_NORMAL, waiting->data, &at);
-        if (error == ERR_NO_LEADER) {
+        struct core_request *request = waiting->request;
+        int error = hand_over(core, request, waiting->data, PROPOSE_OWN);
+        if (must_wait(error)) {
             return;
         }
-        struct core_request *request = waiting->request;
         propose_unqueue(waiting);
         request->state = REQUEST_PROPOSED;
         if (error != 0) {
@@ -162,30 +181,123 @@ static void end(struct core *core, struct core_request *request, int error)
     }
 }
 
+/* --- those that get no answer --- */
+
+/* Whoever was on its way to, or in the log of, an earlier leader may be lost; its member learns that only by waiting.
+ * Those that wait for a leader have begun nothing yet. All in the list get the same new time, so both lists stay in
+ * order. */
+void propose_leader_changed(struct core *core)
+{
+    uint64_t over = core->now_ms + core->config.election_ms;
+    for (struct list *node = core->timeouts.next, *next; node != &core->timeouts; node = next) {
+        struct core_request *request = container_of(node, struct core_request, node);
+        next = node->next;
+        if (request->state == REQUEST_PROPOSED) {
+            request->expires_ms = request->expires_ms < over ? request->expires_ms : over;
+            list_remove(node);
+            list_push_back(&core->doubtful, node);
+        }
+    }
+}
+
+/* Another entry was applied where its own was to be: it is lost for good. */
+void propose_end_lost(struct core *core)
+{
+    if (list_empty(&core->doubtful)) {
+        return;
+    }
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &core->doubtful);
+    struct list *node;
+    while ((node = list_pop_front(&now)) != NULL) {
+        struct core_request *request = container_of(node, struct core_request, node);
+        list_push_back(&core->doubtful, node);
+        if (request->index != 0 && request->index <= core->applied) {
+            end(core, request, ERR_TIMEOUT_DUE_TO_LEADER_FAIL);
+        }
+    }
+}
+
+static bool reached_since(struct core *core, uint64_t id, uint64_t since_ms)
+{
+    if (id == core->config.member_id || core->env->active_since_ms == NULL) {
+        return true;
+    }
+    uint64_t active = core->env->active_since_ms(core->env, id);
+    return active != 0 && active < since_ms;
+}
+
+static bool quorum_reached_since(struct core *core, uint64_t since_ms)
+{
+    size_t count, reached = 0;
+    const struct kv_member *members = kv_members(core->kv, &count);
+    for (size_t i = 0; i < count; i++) {
+        reached += reached_since(core, members[i].id, since_ms);
+    }
+    return reached >= count / 2 + 1;
+}
+
+/* etcd's three texts for a proposal whose time is over (errors.tsv). */
+static int timeout_error(struct core *core, const struct core_request *request)
+{
+    if (request->state == REQUEST_WAITING) {
+        return ERR_CONTEXT_DEADLINE_EXCEEDED; /* it never found a leader (grpc.md) */
+    }
+    if (request->begun_ms < core->elected_ms &&
+        request->begun_ms + 2 * (uint64_t)core->config.election_ms > core->elected_ms) {
+        return ERR_TIMEOUT_DUE_TO_LEADER_FAIL;
+    }
+    bool reached = core->leader == RAFT_NONE                ? true
+                   : core->leader != core->config.member_id ? reached_since(core, core->leader, request->begun_ms)
+                                                            : quorum_reached_since(core, request->begun_ms);
+    return reached ? ERR_TIMEOUT : ERR_TIMEOUT_DUE_TO_CONNECTION_LOST;
+}
+
+static struct core_request *first_due(struct core *core, struct list *list)
+{
+    struct core_request *request = list_empty(list) ? NULL : list_first(list, struct core_request, node);
+    return request != NULL && request->expires_ms <= core->now_ms ? request : NULL;
+}
+
 bool propose_timeouts(struct core *core)
 {
-    for (unsigned i = 0; i < CORE_TURN_ENTRIES && !list_empty(&core->timeouts); i++) {
-        struct core_request *request = list_first(&core->timeouts, struct core_request, node);
-        if (request->expires_ms > core->now_ms) {
+    for (unsigned i = 0; i < CORE_TURN_ENTRIES; i++) {
+        struct core_request *request = first_due(core, &core->doubtful);
+        if (request != NULL) {
+            core->stats.proposals_failed_total++;
+            end(core, request, ERR_TIMEOUT_DUE_TO_LEADER_FAIL);
+            continue;
+        }
+        request = first_due(core, &core->timeouts);
+        if (request == NULL) {
             return false;
         }
-        /* etcd: a proposal that never found a leader ends with its context, others with a timeout (grpc.md). */
-        end(core, request, request->state == REQUEST_WAITING ? ERR_CONTEXT_DEADLINE_EXCEEDED : ERR_TIMEOUT);
+        core->stats.proposals_failed_total++;
+        end(core, request, timeout_error(core, request));
     }
     return propose_deadline(core) <= core->now_ms;
 }
 
 void propose_fail_all(struct core *core, int error)
 {
-    while (!list_empty(&core->timeouts)) {
-        end(core, list_first(&core->timeouts, struct core_request, node), error);
+    list_splice(&core->doubtful, &core->timeouts);
+    while (!list_empty(&core->doubtful)) {
+        end(core, list_first(&core->doubtful, struct core_request, node), error);
     }
 }
 
 uint64_t propose_deadline(const struct core *core)
 {
-    return list_empty(&core->timeouts) ? UINT64_MAX
-                                       : list_first(&core->timeouts, struct core_request, node)->expires_ms;
+    uint64_t at = UINT64_MAX;
+    if (!list_empty(&core->timeouts)) {
+        at = list_first(&core->timeouts, struct core_request, node)->expires_ms;
+    }
+    if (!list_empty(&core->doubtful)) {
+        uint64_t doubtful = list_first(&core->doubtful, struct core_request, node)->expires_ms;
+        at = doubtful < at ? doubtful : at;
+    }
+    return at;
 }
 
 void core_cancel(struct core *core, struct core_request *request)
@@ -221,5 +333,5 @@ void own_propose(struct core *core, struct core_own *own, Etcdserverpb__Internal
     own->request.owner = own;
     own->request.done = done;
     own->retry_ms = core->now_ms + core->config.election_ms;
-    own->in_flight = propose_internal(core, &own->request, internal, false) == 0;
+    own->in_flight = propose_internal(core, &own->request, internal, PROPOSE_OWN) == 0;
 }

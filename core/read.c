@@ -7,6 +7,7 @@
 
 #define READ_RETRY_MS 500 /* mvcc.md "Linearizable reads" */
 #define STEP_COST 8       /* of any step, in units of KV_BUDGET */
+#define MAX_ASKED 2       /* read rounds that are out at a time */
 
 enum read_state { READ_NONE, READ_BARRIER, READ_READY, READ_RUNNING, READ_OPEN };
 
@@ -21,6 +22,7 @@ int core_barrier(struct core *core, struct core_request *request)
         core->gathering = mem_zalloc(sizeof *core->gathering);
         list_init(&core->gathering->requests);
         list_init(&core->gathering->node);
+        core->gathering->begun_ms = core->now_ms;
     }
     request->state = REQUEST_READING;
     list_push_back(&core->gathering->requests, &request->node);
@@ -28,16 +30,23 @@ int core_barrier(struct core *core, struct core_request *request)
     return 0;
 }
 
+/* One round of heartbeats serves all that wait for it. While two are out the next one gathers (etcd: one). */
+static bool may_ask(const struct core *core)
+{
+    return core->gathering != NULL && core->reads_asked < MAX_ASKED;
+}
+
 void read_ask(struct core *core)
 {
     struct core_read_batch *batch = core->gathering;
-    if (batch == NULL) {
+    if (!may_ask(core)) {
         return;
     }
     core->gathering = NULL;
+    core->reads_asked++;
+    batch->asked = true;
     batch->context = core->next_context++;
     batch->asked_ms = core->now_ms;
-    batch->begun_ms = core->now_ms;
     list_push_back(&core->read_batches, &batch->node);
     if (core->read_check_ms > core->now_ms + READ_RETRY_MS) {
         core->read_check_ms = core->now_ms + READ_RETRY_MS;
@@ -56,11 +65,26 @@ void read_answered(struct core *core, const struct raft_read *read)
         if (read->error == 0) {
             batch->answered = true;
             batch->index = read->index;
+            batch->asked = false;
+            core->reads_asked--;
         } else {
-            batch->asked_ms = 0; /* role or term changed: asked again by read_retry */
-            core->read_check_ms = core->now_ms;
+            batch->lost = true; /* role or term changed: read_ask_again, or read_leader_changed ends it */
         }
         return;
+    }
+}
+
+/* When the own term's first entry is applied raft has an answer for all of them (mvcc.md "Linearizable reads"). */
+void read_ask_again(struct core *core)
+{
+    list_each(node, &core->read_batches)
+    {
+        struct core_read_batch *batch = container_of(node, struct core_read_batch, node);
+        if (!batch->answered && batch->lost) {
+            batch->lost = false;
+            batch->asked_ms = core->now_ms;
+            raft_read_index(core->raft, batch->context);
+        }
     }
 }
 
@@ -77,10 +101,28 @@ static unsigned end_batch(struct core *core, struct core_read_batch *batch, int 
         request->done(request, error, NULL);
     }
     if (list_empty(&batch->requests)) {
+        core->reads_asked -= batch->asked;
         list_remove(&batch->node);
         free(batch);
     }
     return ended;
+}
+
+/* etcd ends the reads that wait for an index when a leader is elected; clients ask again. */
+void read_leader_changed(struct core *core)
+{
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &core->read_batches);
+    struct list *node;
+    while ((node = list_pop_front(&now)) != NULL) {
+        struct core_read_batch *batch = container_of(node, struct core_read_batch, node);
+        list_push_back(&core->read_batches, node);
+        if (!batch->answered) {
+            core->stats.reads_failed_total++;
+            end_batch(core, batch, ERR_LEADER_CHANGED, UINT_MAX);
+        }
+    }
 }
 
 static struct core_read_batch *first_batch(const struct core *core)
@@ -88,13 +130,29 @@ static struct core_read_batch *first_batch(const struct core *core)
     return list_empty(&core->read_batches) ? NULL : list_first(&core->read_batches, struct core_read_batch, node);
 }
 
-/* They time out in the order in which they began. */
+static bool overdue(const struct core *core, const struct core_read_batch *batch)
+{
+    return batch != NULL && core->now_ms >= batch->begun_ms + core->config.request_timeout_ms;
+}
+
+/* They time out in the order in which they began; what still gathers is last. */
+static struct core_read_batch *first_overdue(struct core *core)
+{
+    struct core_read_batch *batch = first_batch(core);
+    if (batch == NULL && overdue(core, core->gathering)) {
+        batch = core->gathering;
+        core->gathering = NULL;
+        list_push_back(&core->read_batches, &batch->node);
+    }
+    return overdue(core, batch) ? batch : NULL;
+}
+
 static bool time_out(struct core *core)
 {
     unsigned left = CORE_TURN_ENTRIES;
     struct core_read_batch *batch;
-    while (left > 0 && (batch = first_batch(core)) != NULL &&
-           core->now_ms >= batch->begun_ms + core->config.request_timeout_ms) {
+    while (left > 0 && (batch = first_overdue(core)) != NULL) {
+        core->stats.reads_slow_total++;
         left -= end_batch(core, batch, ERR_TIMEOUT, left);
     }
     return left == 0;
@@ -110,11 +168,12 @@ bool read_retry(struct core *core)
     list_each(node, &core->read_batches)
     {
         struct core_read_batch *batch = container_of(node, struct core_read_batch, node);
-        if (batch->answered) {
+        if (!batch->asked) {
             continue;
         }
         if (core->now_ms >= batch->asked_ms + READ_RETRY_MS) {
             batch->asked_ms = core->now_ms;
+            batch->lost = false;
             raft_read_index(core->raft, batch->context);
         }
         if (core->read_check_ms > batch->asked_ms + READ_RETRY_MS) {
@@ -126,10 +185,10 @@ bool read_retry(struct core *core)
 
 uint64_t read_deadline(const struct core *core)
 {
-    if (core->gathering != NULL) {
+    if (may_ask(core)) {
         return core->now_ms;
     }
-    const struct core_read_batch *batch = first_batch(core);
+    const struct core_read_batch *batch = first_batch(core) != NULL ? first_batch(core) : core->gathering;
     if (batch == NULL) {
         return UINT64_MAX;
     }
@@ -333,7 +392,7 @@ bool read_serve(struct core *core)
     bool more = serve_barriers(core);
     serve_list(core, &core->resolving, range_step);
     serve_list(core, &core->txn_reads, txn_step);
-    return more || core->gathering != NULL || !list_empty(&core->resolving) || !list_empty(&core->txn_reads);
+    return more || may_ask(core) || !list_empty(&core->resolving) || !list_empty(&core->txn_reads);
 }
 
 void read_init(struct core *core)

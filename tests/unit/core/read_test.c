@@ -27,6 +27,11 @@ static void test_a_barrier_waits_for_the_first_entry_of_the_term(void **state)
     struct core_bed bed = {.log_held = true};
     struct bed_request barrier;
     core_bed_open(&bed);
+    core_bed_turn(&bed);
+    while (!core_has_leader(bed.core)) { /* its vote becomes durable, and no more */
+        core_bed_one(&bed, &bed.log_jobs);
+        core_bed_turn(&bed);
+    }
     assert_int_equal(core_bed_barrier(&bed, &barrier), 0);
     core_bed_advance(&bed, 2000);
     assert_int_equal(barrier.ended, 0);
@@ -34,6 +39,23 @@ static void test_a_barrier_waits_for_the_first_entry_of_the_term(void **state)
     core_bed_advance(&bed, 600);
     assert_int_equal(barrier.ended, 1);
     assert_int_equal(barrier.error, 0);
+    core_bed_close(&bed);
+}
+
+/* As in etcd: whoever waits for an index while a leader is elected is told so, and asks again. */
+static void test_a_barrier_from_before_the_election_ends_with_leader_changed(void **state)
+{
+    (void)state;
+    struct core_bed bed = {.log_held = true};
+    struct bed_request barrier;
+    core_bed_open(&bed);
+    assert_int_equal(core_bed_barrier(&bed, &barrier), 0);
+    core_bed_advance(&bed, 2000);
+    assert_int_equal(barrier.ended, 0);
+    bed.log_held = false;
+    core_bed_advance(&bed, 600);
+    assert_int_equal(barrier.ended, 1);
+    assert_int_equal(barrier.error, ERR_LEADER_CHANGED);
     core_bed_close(&bed);
 }
 
@@ -315,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_barrier_waits_for_the_first_entry_of_the_term),
+        cmocka_unit_test(test_a_barrier_from_before_the_election_ends_with_leader_changed),
         cmocka_unit_test(test_barriers_time_out_and_do_not_spin_meanwhile),
         cmocka_unit_test(test_a_read_waits_until_its_index_is_applied),
         cmocka_unit_test(test_many_barriers_are_let_through_in_several_turns),
