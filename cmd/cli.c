@@ -132,11 +132,6 @@ const char *const *cli_strings(const struct cli_call *call, const char *name)
     return need_value(call, name)->items;
 }
 
-bool cli_given(const struct cli_call *call, const char *name)
-{
-    return need_value(call, name)->given;
-}
-
 /* Adds the comma-separated parts to the list. */
 static void append_items(struct arena *arena, struct cli_value *value, const char *text)
 {

@@ -91,7 +91,6 @@ bool cli_bool(const struct cli_call *call, const char *name);
 const char *cli_string(const struct cli_call *call, const char *name);
 int64_t cli_number(const struct cli_call *call, const char *name); /* numbers, nanoseconds of durations */
 const char *const *cli_strings(const struct cli_call *call, const char *name);
-bool cli_given(const struct cli_call *call, const char *name);
 
 /* Takes inherited flags that were not given from their variables (ETCDCTL_WRITE_OUT=json), warns of unknown ones but
  * `known` (NULL-terminated, may be NULL). False after a message when a variable is shadowed by a flag. */

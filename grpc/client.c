@@ -100,7 +100,6 @@ struct client *client_new(struct loop *loop, const struct client_options *option
         CHECK(loop_init(c->loop) == 0, "no event loop");
     }
     c->options = *options;
-    c->last_endpoint = -1;
     c->user_agent = mem_strdup(options->user_agent == NULL ? "kedge" : options->user_agent);
     c->options.window_bytes = options->window_bytes == 0 ? 4u << 20 : options->window_bytes;
     c->options.dial_timeout_ms = options->dial_timeout_ms == 0 ? 20000 : options->dial_timeout_ms;
@@ -155,11 +154,6 @@ struct loop *client_loop(struct client *c)
     return c->loop;
 }
 
-int client_last_endpoint(const struct client *c)
-{
-    return c->last_endpoint;
-}
-
 /* --- giving calls to connections ------------------------------------------------------------------------------------
  */
 
@@ -188,7 +182,6 @@ static void begin(struct client_call *call)
     struct client *c = call->client;
     struct client_link *link = ready_link(c);
     if (link != NULL) {
-        c->last_endpoint = link->endpoint_index;
         client_link_start(link, call);
     } else {
         list_push_back(&c->waiting, &call->node);

@@ -51,8 +51,6 @@ void client_free(struct client *client);
 /* The metadata of all later calls, replaced (token after a new authentication). */
 void client_set_metadata(struct client *client, const struct client_metadata *metadata, size_t count);
 struct loop *client_loop(struct client *client);
-/* Index of the endpoint whose connection the most recent call got; -1 before the first. */
-int client_last_endpoint(const struct client *client);
 
 /* --- asynchronous ---------------------------------------------------------------------------------------------------
  */

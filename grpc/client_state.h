@@ -54,7 +54,6 @@ struct client {
     struct arena metadata_arena;
     struct client_header *metadata;
     char *last_failure; /* "dial tcp …", NULL when none */
-    int last_endpoint;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *session_options;
     bool freeing;

@@ -406,6 +406,10 @@ void http2_accept(struct server *server, struct connection *connection, struct b
 void http2_drain(struct http2 *h)
 {
     h->draining = true;
+    list_each(node, &h->streams)
+    {
+        stream_stop(container_of(node, struct stream, node));
+    }
     nghttp2_submit_shutdown_notice(h->session);
     nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, drain_ping);
     set_timer(h);

@@ -56,8 +56,10 @@ int server_listen(struct server *server, const char *host, int port, enum server
                   size_t reason_size);
 void server_start(struct server *server);
 
-/* Graceful stop: no more connections, GOAWAY to each; calls that run may end until grace_ms, then they are cancelled
- * with ERR_STOPPED and the connections closed. on_stopped when nothing is left. */
+/* Graceful stop: no more connections, GOAWAY to each. Streams of messages (watches, keepalives), which would not end by
+ * themselves, are cancelled with ERR_STOPPED at once, after what they have queued; other calls may run on until
+ * grace_ms, then they are cancelled too and the connections closed. on_stopped when nothing is left. (etcd lets its
+ * streams be until its grace of 7 s is over, and closes their connections then: clients see Unavailable as well.) */
 void server_stop(struct server *server, uint64_t grace_ms, void (*on_stopped)(void *owner), void *owner);
 void server_free(struct server *server); /* after on_stopped, or closes everything hard */
 

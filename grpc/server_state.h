@@ -166,6 +166,7 @@ void stream_closed(struct stream *stream, int reason);
 void stream_start(struct stream *stream); /* a waiting one got its lane's credit */
 void stream_resume(struct stream *stream);
 void stream_cancel(struct stream *stream, int reason); /* tells the service and the client */
+void stream_stop(struct stream *stream); /* the server goes down: ends what would not end by itself */
 void stream_pool_free(struct server *server);
 
 /* --- stream_send.c --- */

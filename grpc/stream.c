@@ -127,6 +127,10 @@ void stream_start(struct stream *s)
         recount(s);
         return;
     }
+    if (s->http2->server->stopping) {
+        stream_finish(s, error_code(ERR_STOPPED), bytes_str(error_text(ERR_STOPPED)));
+        return;
+    }
     if (intercepted(s)) {
         return;
     }
@@ -351,6 +355,14 @@ void stream_cancel(struct stream *s, int reason)
         s->call.handler->on_cancel(&s->call, reason);
     }
     s->call.handler = NULL;
+}
+
+void stream_stop(struct stream *s)
+{
+    if (s->phase == STREAM_RUNNING && s->call.route->kind == CALL_STREAM) {
+        stream_cancel(s, ERR_STOPPED);
+        stream_finish(s, error_code(ERR_STOPPED), bytes_str(error_text(ERR_STOPPED)));
+    }
 }
 
 static void on_deadline(struct loop_timer *timer)

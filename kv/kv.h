@@ -64,9 +64,6 @@ int64_t kv_compact_revision(const struct kv *kv);
 uint64_t kv_applied_index(const struct kv *kv);
 size_t kv_pending_bytes(const struct kv *kv);
 
-/* A row was missing or damaged when it was needed: nothing more is served, the member ends. */
-bool kv_damaged(const struct kv *kv);
-
 struct lease_table *kv_leases(struct kv *kv); /* the lease clock (keepalive, expiry, promote) is driven by core */
 
 /* The hub reads history from this generation, and this generation publishes to the hub. After a change of generation:

@@ -391,11 +391,6 @@ uint64_t kv_applied_index(const struct kv *kv)
     return kv->applied_index;
 }
 
-bool kv_damaged(const struct kv *kv)
-{
-    return kv->broken;
-}
-
 struct lease_table *kv_leases(struct kv *kv)
 {
     return kv->leases;

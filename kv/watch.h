@@ -121,7 +121,6 @@ void watch_cancel(struct watch_stream *s, int64_t watch_id);
 void watch_progress(struct watch_stream *s);
 /* Control answers pile up unread: stop reading requests from this stream until a pull has made it false. */
 bool watch_stream_full(const struct watch_stream *s);
-size_t watch_stream_watchers(const struct watch_stream *s);
 
 /* --- pulling ------------------------------------------------------------------------------------------------------ */
 

@@ -486,8 +486,3 @@ bool watch_stream_full(const struct watch_stream *s)
 {
     return s->control_cost > CONTROL_LIMIT;
 }
-
-size_t watch_stream_watchers(const struct watch_stream *s)
-{
-    return s->watcher_count;
-}

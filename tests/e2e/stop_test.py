@@ -64,6 +64,11 @@ def channel_of(member, *options):
                                                            ("grpc.use_local_subchannel_pool", 1), *options])
 
 
+def yield_once(request, leave):
+    yield request
+    leave.wait()
+
+
 member = Member()
 try:
     # before it is ready
@@ -84,6 +89,30 @@ try:
     time.sleep(4)
     used = (cpu_seconds(member) - before) / 4
     expect("an idle member takes no CPU", used <= 0.0101 or sanitized(member), f"{used:.1%} of a core")
+
+    # beside streams that would go on for ever: their clients hear at once that they have to go elsewhere
+    channel = channel_of(member)
+    stubs.LeaseStub(channel).LeaseGrant(pb.LeaseGrantRequest(ID=3, TTL=60), timeout=10)
+    leave = threading.Event()
+
+    def open_stream(method, request):
+        answers = method(yield_once(request, leave))
+        next(answers)
+        return answers
+
+    endless = [open_stream(stubs.WatchStub(channel).Watch,
+                           pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"k"))),
+               open_stream(stubs.LeaseStub(channel).LeaseKeepAlive, pb.LeaseKeepAliveRequest(ID=3))]
+    result = stopped(member)
+    expect("a stop beside endless streams", isinstance(result, float) and result < 3, result)
+    for answers in endless:
+        try:
+            expect("an endless stream's end", False, next(answers))
+        except grpc.RpcError as error:
+            expect("an endless stream's end", error.code() == grpc.StatusCode.UNAVAILABLE, error)
+    leave.set()
+    channel.close()
+    member.start()
 
     # under load, beside clients that take nothing
     channel = channel_of(member)

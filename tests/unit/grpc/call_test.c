@@ -589,6 +589,38 @@ static void test_stop_cancels_what_outlasts_the_grace(void **state)
     assert_int_equal(s->cancel_reason, ERR_STOPPED);
 }
 
+/* A watch would outlast any grace: its client hears at once that it has to go elsewhere, after what was queued for it.
+ */
+static void test_stop_ends_streams_at_once_after_what_they_have_queued(void **state)
+{
+    struct service *s = *state;
+    bool is_stopped = false;
+    struct client_stream *stream = client_stream_open(s->client, "/etcdserverpb.Watch/Watch", 0);
+    send_cancel(stream, 1);
+    assert_int_equal(receive(s, stream)->watch_id, 1);
+    Etcdserverpb__WatchResponse last = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    last.watch_id = 2;
+    call_send_message(s->kept, &last.base);
+    uint64_t begin = loop_now_ms(&s->loop);
+    server_stop(s->server, 5000, stopped, &is_stopped);
+    assert_int_equal(s->cancel_reason, ERR_STOPPED);
+    assert_int_equal(receive(s, stream)->watch_id, 2);
+    ProtobufCMessage *message;
+    struct client_status status;
+    assert_int_equal(
+        client_stream_receive(stream, 5000, &etcdserverpb__watch_response__descriptor, &s->arena, &message, &status),
+        -1);
+    assert_int_equal(status.code, GRPC_UNAVAILABLE);
+    assert_string_equal(status.text, "etcdserver: server stopped");
+    client_stream_close(stream);
+    for (int i = 0; i < 400 && !is_stopped; i++) {
+        loop_step(&s->loop, 5);
+    }
+    assert_true(is_stopped);
+    assert_true(loop_now_ms(&s->loop) - begin < 4000);
+    assert_int_equal(s->cancels, 1);
+}
+
 /* --- the client alone -----------------------------------------------------------------------------------------------
  */
 
@@ -640,6 +672,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_lane_lets_the_next_call_wait, set_up_narrow, tear_down),
         TEST(test_stop_lets_running_calls_end_and_refuses_new_ones),
         TEST(test_stop_cancels_what_outlasts_the_grace),
+        TEST(test_stop_ends_streams_at_once_after_what_they_have_queued),
         cmocka_unit_test(test_connection_refused_in_grpc_go_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
