@@ -99,6 +99,31 @@ static int compare_urls(const void *a, const void *b)
     return strcmp(((const struct url *)a)->text, ((const struct url *)b)->text);
 }
 
+static const char *add_url(struct arena *arena, const char *text, size_t len, struct url_list *out)
+{
+    size_t start = 0;
+    while (start < len && isspace((unsigned char)text[start])) {
+        start++;
+    }
+    while (len > start && isspace((unsigned char)text[len - 1])) {
+        len--;
+    }
+    return parse_url(arena, arena_printf(arena, "%.*s", (int)(len - start), text + start), &out->items[out->count++]);
+}
+
+const char *url_list_of(struct arena *arena, char *const *texts, size_t count, struct url_list *out)
+{
+    *out = (struct url_list){.items = arena_zalloc(arena, (count + 1) * sizeof *out->items)};
+    for (size_t i = 0; i < count; i++) {
+        const char *error = add_url(arena, texts[i], strlen(texts[i]), out);
+        if (error != NULL) {
+            return error;
+        }
+    }
+    qsort(out->items, out->count, sizeof *out->items, compare_urls);
+    return count == 0 ? "no valid URLs given" : NULL;
+}
+
 const char *url_list_parse(struct arena *arena, const char *text, struct url_list *out)
 {
     size_t room = 1;
@@ -107,15 +132,8 @@ const char *url_list_parse(struct arena *arena, const char *text, struct url_lis
     }
     *out = (struct url_list){.items = arena_zalloc(arena, room * sizeof *out->items)};
     for (const char *p = text;; p++) {
-        size_t len = strcspn(p, ","), end = len, start = 0;
-        while (start < end && isspace((unsigned char)p[start])) {
-            start++;
-        }
-        while (end > start && isspace((unsigned char)p[end - 1])) {
-            end--;
-        }
-        const char *error =
-            parse_url(arena, arena_printf(arena, "%.*s", (int)(end - start), p + start), &out->items[out->count++]);
+        size_t len = strcspn(p, ",");
+        const char *error = add_url(arena, p, len, out);
         if (error != NULL) {
             return error;
         }

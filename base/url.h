@@ -14,13 +14,15 @@ struct url {
     uint16_t port;    /* 0 where none was given, and for unix sockets */
 };
 
-/* Sorted by text, each once. */
+/* Sorted by text. */
 struct url_list {
     struct url *items;
     size_t count;
 };
 
-/* Comma-separated. NULL, or the error text (in the arena, as the rest is). */
+/* Each text is one URL. Here none is dropped that comes twice. NULL, or the error text. */
+const char *url_list_of(struct arena *arena, char *const *texts, size_t count, struct url_list *out);
+/* Comma-separated; each is kept once. NULL, or the error text (in the arena, as the rest is). */
 const char *url_list_parse(struct arena *arena, const char *text, struct url_list *out);
 /* "a,b": the texts again. */
 const char *url_list_text(struct arena *arena, const struct url_list *list);

@@ -108,8 +108,9 @@ int core_barrier(struct core *core, struct core_request *request);
  * ERR_MEMBER_NOT_LEARNER, ERR_LEARNER_NOT_READY; with core_config.strict_reconfig ERR_NOT_ENOUGH_STARTED_MEMBERS and
  * ERR_UNHEALTHY (core_env.active_since_ms); ERR_TIMEOUT, ERR_STOPPED. */
 
-/* id, peer_urls and learner of the member count; the id is the caller's to make (ids_member_added). */
-int core_member_add(struct core *core, struct core_request *request, const struct kv_member *member);
+/* *id: the new member's, from its URLs and the time. */
+int core_member_add(struct core *core, struct core_request *request, char *const *peer_urls, size_t peer_url_count,
+                    bool learner, uint64_t *id);
 int core_member_update(struct core *core, struct core_request *request, uint64_t id, char *const *peer_urls,
                        size_t peer_url_count);
 int core_member_remove(struct core *core, struct core_request *request, uint64_t id);

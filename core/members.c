@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "kv/members_json.h"
 #include "raft/codec.h"
+#include "raft/ids.h"
 
 /* A member counts as connected after so long without interruption (limits.tsv). */
 #define HEALTH_INTERVAL_MS 5000
@@ -149,11 +150,17 @@ static int propose_member(struct core *core, struct core_request *request, enum 
     return error;
 }
 
-int core_member_add(struct core *core, struct core_request *request, const struct kv_member *member)
+int core_member_add(struct core *core, struct core_request *request, char *const *peer_urls, size_t peer_url_count,
+                    bool learner, uint64_t *id)
 {
-    int error = core->stopping ? ERR_STOPPED : may_add(core, member->learner);
-    return error != 0 ? error
-                      : propose_member(core, request, member->learner ? RAFT_ADD_LEARNER : RAFT_ADD_NODE, member);
+    int error = core->stopping ? ERR_STOPPED : may_add(core, learner);
+    if (error != 0) {
+        return error;
+    }
+    *id = ids_member_added((const char *const *)peer_urls, peer_url_count, "", core->wall_ms / 1000);
+    const struct kv_member member = {
+        .id = *id, .name = "", .peer_urls = peer_urls, .peer_url_count = peer_url_count, .learner = learner};
+    return propose_member(core, request, learner ? RAFT_ADD_LEARNER : RAFT_ADD_NODE, &member);
 }
 
 int core_member_update(struct core *core, struct core_request *request, uint64_t id, char *const *peer_urls,

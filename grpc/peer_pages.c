@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "grpc/clean_path.h"
+#include "kv/members_json.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,68 +28,21 @@ bool peer_pages_same_cluster(struct core *core, const struct http1_request *requ
 
 /* --- /members --- */
 
-/* Go's JSON: what could end a script is escaped (backend.md "members"). */
-static void json_string(struct buffer *out, const char *text)
-{
-    buffer_append(out, "\"", 1);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\') {
-            buffer_printf(out, "\\%c", *p);
-        } else if (*p < 0x20 || *p == '<' || *p == '>' || *p == '&') {
-            buffer_printf(out, "\\u%04x", *p);
-        } else {
-            buffer_append(out, p, 1);
-        }
-    }
-    buffer_append(out, "\"", 1);
-}
-
-static void json_strings(struct buffer *out, char *const *texts, size_t count)
-{
-    buffer_append(out, "[", 1);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            buffer_append(out, ",", 1);
-        }
-        json_string(out, texts[i]);
-    }
-    buffer_append(out, "]", 1);
-}
-
-static void member_json(struct buffer *out, const struct kv_member *member)
-{
-    buffer_printf(out, "{\"id\":%" PRIu64 ",\"peerURLs\":", member->id);
-    json_strings(out, member->peer_urls, member->peer_url_count);
-    if (member->learner) {
-        buffer_printf(out, ",\"isLearner\":true");
-    }
-    if (member->name[0] != '\0') {
-        buffer_printf(out, ",\"name\":");
-        json_string(out, member->name);
-    }
-    if (member->client_url_count > 0) {
-        buffer_printf(out, ",\"clientURLs\":");
-        json_strings(out, member->client_urls, member->client_url_count);
-    }
-    buffer_append(out, "}", 1);
-}
-
-static void members(struct core *core, struct http1_request *request)
+static void answer_members(struct core *core, struct http1_request *request)
 {
     struct buffer out = {0};
     size_t count;
     const struct kv_member *list = kv_members(core_kv(core), &count);
-    buffer_append(&out, "[", 1);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            buffer_append(&out, ",", 1);
-        }
-        member_json(&out, &list[i]);
-    }
-    buffer_append(&out, "]\n", 2);
-    peer_pages_cluster_id(core, request);
+    members_json_list(&out, list, count);
+    buffer_append(&out, "\n", 1);
     http1_respond(request, 200, "application/json", buffer_bytes(&out));
     buffer_free(&out);
+}
+
+static void members(struct core *core, struct http1_request *request)
+{
+    peer_pages_cluster_id(core, request);
+    answer_members(core, request);
 }
 
 /* --- /members/promote/ID --- */
@@ -105,6 +59,43 @@ static bool decimal(struct bytes text, uint64_t *out)
     return text.len > 0;
 }
 
+struct promotion {
+    struct core_request request;
+    struct core *core;
+    struct http1_request *http;
+};
+
+/* The texts are the membership's own, not the RPC's (http.tsv). */
+static void promoted(struct core_request *request, int error, ProtobufCMessage *response)
+{
+    (void)response;
+    struct promotion *promotion = request->owner;
+    struct http1_request *http = promotion->http;
+    switch (error) {
+    case 0:
+        answer_members(promotion->core, http);
+        break;
+    case ERR_MEMBER_NOT_FOUND:
+        http1_error(http, 404, "membership: ID not found");
+        break;
+    case ERR_MEMBER_NOT_LEARNER:
+        http1_error(http, 412, "membership: can only promote a learner member");
+        break;
+    case ERR_LEARNER_NOT_READY:
+        http1_error(http, 412, error_text(error));
+        break;
+    default:
+        http1_respond_text(http, 500, "application/json", "{\"message\":\"Internal Server Error\"}");
+    }
+}
+
+static void promotion_aborted(struct http1_request *request)
+{
+    struct promotion *promotion = request->state;
+    core_cancel(promotion->core, &promotion->request);
+}
+
+/* A member that does not lead asks the leader in its turn, as etcd does. */
 static void promote(struct core *core, struct http1_request *request)
 {
     size_t prefix = strlen("/members/promote/");
@@ -116,13 +107,15 @@ static void promote(struct core *core, struct http1_request *request)
                     arena_printf(&request->arena, "member %.*s not found in cluster", (int)text.len, text.data));
         return;
     }
-    const struct kv_member *member = kv_member(core_kv(core), id);
-    if (member == NULL) {
-        http1_error(request, 404, "membership: ID not found");
-    } else if (!member->learner) {
-        http1_error(request, 412, "membership: can only promote a learner member");
-    } else { /* changing the membership is not there yet */
-        http1_respond_text(request, 500, "application/json", "{\"message\":\"Internal Server Error\"}");
+    struct promotion *promotion = arena_zalloc(&request->arena, sizeof *promotion);
+    *promotion = (struct promotion){.core = core, .http = request};
+    promotion->request.done = promoted;
+    promotion->request.owner = promotion;
+    request->state = promotion;
+    request->on_abort = promotion_aborted;
+    int error = core_member_promote(core, &promotion->request, id, true);
+    if (error != 0) {
+        promoted(&promotion->request, error, NULL);
     }
 }
 

@@ -1,4 +1,4 @@
-/* etcdserverpb.Maintenance: status, alarms, hashes, defragment. */
+/* etcdserverpb.Maintenance: status, alarms, hashes, defragment, transfer of leadership. */
 #include "grpc/services.h"
 
 #include "base/check.h"
@@ -179,6 +179,50 @@ static void defragment(void *service, struct call *call, const ProtobufCMessage 
     call_reply(call, &response.base);
 }
 
+/* --- leadership --- */
+
+struct move_call {
+    struct core_request request;
+    struct call *call;
+    struct services *services;
+};
+
+static void moved(struct core_request *request, int error, ProtobufCMessage *none)
+{
+    (void)none;
+    struct move_call *move = request->owner;
+    if (error != 0) {
+        call_fail(move->call, error);
+        return;
+    }
+    Etcdserverpb__MoveLeaderResponse response = ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT;
+    call_reply(move->call, &response.base);
+}
+
+static void move_cancelled(struct call *call, int reason)
+{
+    (void)reason;
+    struct move_call *move = call->state;
+    core_cancel(move->services->core, &move->request);
+}
+
+static void move_leader(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    static const struct call_handler handler = {.on_cancel = move_cancelled};
+    struct services *services = service;
+    struct move_call *move = arena_zalloc(&call->arena, sizeof *move);
+    *move = (struct move_call){.call = call, .services = services};
+    move->request.done = moved;
+    move->request.owner = move;
+    call->state = move;
+    call->handler = &handler;
+    int error =
+        core_transfer(services->core, &move->request, ((const Etcdserverpb__MoveLeaderRequest *)message)->targetid);
+    if (error != 0) {
+        call_fail(call, error);
+    }
+}
+
 static const struct call_route routes[] = {
     {"/etcdserverpb.Maintenance/Alarm", CALL_UNARY, CALL_CONTROL, &etcdserverpb__alarm_request__descriptor,
      &etcdserverpb__alarm_response__descriptor, alarm_request, NULL},
@@ -191,7 +235,7 @@ static const struct call_route routes[] = {
     {"/etcdserverpb.Maintenance/HashKV", CALL_UNARY, CALL_CONTROL, &etcdserverpb__hash_kvrequest__descriptor,
      &etcdserverpb__hash_kvresponse__descriptor, hash_kv, NULL},
     {"/etcdserverpb.Maintenance/MoveLeader", CALL_UNARY, CALL_CONTROL, &etcdserverpb__move_leader_request__descriptor,
-     &etcdserverpb__move_leader_response__descriptor, service_not_yet, NULL},
+     &etcdserverpb__move_leader_response__descriptor, move_leader, NULL},
     {"/etcdserverpb.Maintenance/Downgrade", CALL_UNARY, CALL_CONTROL, &etcdserverpb__downgrade_request__descriptor,
      &etcdserverpb__downgrade_response__descriptor, service_not_yet, NULL},
     {"/etcdserverpb.Maintenance/Snapshot", CALL_SERVER_STREAM, CALL_CONTROL,

@@ -161,7 +161,7 @@ void service_range(void *service, struct call *call, const ProtobufCMessage *mes
     static const struct call_handler handler = {.on_cancel = range_cancelled};
     struct services *services = service;
     const Etcdserverpb__RangeRequest *request = (const Etcdserverpb__RangeRequest *)message;
-    int error = kv_check_range(request);
+    int error = services_refuse_learner(services, request) ? ERR_NOT_SUPPORTED_FOR_LEARNER : kv_check_range(request);
     if (error != 0) {
         call_fail(call, error);
         return;

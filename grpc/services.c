@@ -93,11 +93,38 @@ void service_not_yet(void *service, struct call *call, const ProtobufCMessage *m
 
 /* --- what holds for every call --- */
 
+static bool is_learner(const struct services *services)
+{
+    const struct kv_member *self = kv_member(core_kv(services->core), core_member_id(services->core));
+    return self != NULL && self->learner;
+}
+
+/* A learner answers these alone; of ranges only the serializable ones, which is seen when the request is there. */
+static bool learner_serves(const struct call *call)
+{
+    static const char *const paths[] = {"/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/Snapshot",
+                                        "/etcdserverpb.KV/Range"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (strcmp(call->route->path, paths[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool services_refuse_learner(struct services *services, const Etcdserverpb__RangeRequest *range)
+{
+    return !range->serializable && is_learner(services);
+}
+
 int services_intercept(void *owner, struct call *call)
 {
     struct services *services = owner;
     if (kv_cluster_version(core_kv(services->core)) == NULL) {
         return ERR_NOT_CAPABLE;
+    }
+    if (is_learner(services) && !learner_serves(call)) {
+        return ERR_NOT_SUPPORTED_FOR_LEARNER;
     }
     struct bytes version = call_metadata(call, "client-api-version");
     if (version.data != NULL && !utf8_valid(version)) {

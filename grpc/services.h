@@ -29,6 +29,9 @@ void services_close(struct services *services);
 /* For server_options: what etcd's interceptors check, in their order (grpc.md "Metadata and interceptors"). */
 int services_intercept(void *owner, struct call *call);
 
+/* Is this range one that a learner does not answer (ERR_NOT_SUPPORTED_FOR_LEARNER)? */
+bool services_refuse_learner(struct services *services, const Etcdserverpb__RangeRequest *range);
+
 /* The hub's ready callback: kv/watch.h, watch_config.ready. */
 struct watch_stream;
 void service_watch_ready(struct watch_stream *stream, void *stream_arg);

@@ -275,10 +275,10 @@ static void change_remove(struct kv *kv, struct kv_member *there)
     member_remove(&kv->members, there);
 }
 
+/* A learner stays one, though the context of an update never says so (seen with etcd 3.7.1). */
 static void change_update(struct kv *kv, struct kv_member *there, const struct members_json *json)
 {
     set_peer_urls(there, json->member.peer_urls, json->member.peer_url_count);
-    there->learner = json->member.learner;
     member_store(kv, there);
 }
 

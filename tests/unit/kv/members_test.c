@@ -138,6 +138,9 @@ static void test_members_come_and_go_as_the_log_says(void **state)
     expect_members(&bed, "3=u3 9L=u9 17=u17 ");
     expect_row(&bed, BACKEND_META, "confState", "{\"voters\":[3,17],\"learners\":[9],\"auto_leave\":false}");
     expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"u9\"],\"isLearner\":true}");
+    assert_int_equal(change(&bed, UPDATE, 9, MEMBER(9, "new9")), 0); /* no isLearner in there, and a learner still */
+    expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"new9\"],\"isLearner\":true}");
+    assert_int_equal(change(&bed, UPDATE, 9, MEMBER(9, "u9")), 0);
     assert_int_equal(change(&bed, ADD, 9, "{\"id\":9,\"peerURLs\":null,\"isPromote\":true}"), 0);
     expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"u9\"]}");
     assert_int_equal(change(&bed, UPDATE, 17, MEMBER(17, "new")), 0);
