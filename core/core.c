@@ -8,10 +8,12 @@
 bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
 {
     CHECK(now_ms >= core->now_ms);
+    uint64_t gap_ms = now_ms - core->now_ms;
     core->now_ms = now_ms;
     core->wall_ms = wall_ms;
     core->stats.turns_total++;
 
+    clock_turn(core, gap_ms);
     raft_tick(core->raft, now_ms);
     members_slice(core);
     read_ask(core);
@@ -23,6 +25,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     more |= compact_slice(core);
     more |= watch_step(core->hub, now_ms, CORE_WATCH_BUDGET);
     more |= clock_slice(core);
+    more |= lease_call_slice(core);
     space_slice(core);
     publish_slice(core);
     view_slice(core);
@@ -53,6 +56,7 @@ uint64_t core_deadline(const struct core *core)
     at = earlier(at, view_deadline(core));
     at = earlier(at, space_deadline(core));
     at = earlier(at, clock_deadline(core));
+    at = earlier(at, lease_call_deadline(core));
     return earlier(at, publish_deadline(core));
 }
 
@@ -100,6 +104,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     propose_init(core);
     members_init(core);
     read_init(core);
+    lease_call_init(core);
     return core;
 }
 
@@ -109,6 +114,7 @@ static void end_all(struct core *core)
     propose_fail_all(core, ERR_STOPPED);
     members_fail_all(core, ERR_STOPPED);
     read_fail_all(core, ERR_STOPPED);
+    lease_call_fail_all(core, ERR_STOPPED);
     compact_fail_all(core, ERR_STOPPED);
     hash_fail_all(core, ERR_STOPPED);
     view_fail_all(core, ERR_STOPPED);

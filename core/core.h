@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "core/job.h"
 #include "kv/kv.h"
+#include "kv/lease.h"
 #include <stdatomic.h>
 
 struct core;
@@ -161,6 +162,38 @@ struct core_txn_read {
 int core_txn_read(struct core *core, struct core_txn_read *txn, const Etcdserverpb__TxnRequest *request,
                   struct arena *arena);
 void core_txn_read_cancel(struct core_txn_read *txn);
+
+/* --- leases: what only the leader's clock knows; a follower asks the leader (mvcc.md "Leases") --- */
+struct core_lease_call {
+    /* 0; ERR_LEASE_NOT_FOUND (the RPCs answer TTL 0, or -1); ERR_NO_LEADER, ERR_TIMEOUT, ERR_STOPPED. A keepalive of a
+     * lease that has expired and is not revoked yet waits for what becomes of it. */
+    void (*done)(struct core_lease_call *call, int error);
+    void *owner;
+    int64_t id;
+    bool with_keys;      /* of a question: the keys too */
+    struct arena *arena; /* for what travels and for the keys; lives until done */
+
+    /* out */
+    int64_t ttl_s, granted_ttl_s;
+    struct bytes *keys;
+    size_t key_count;
+
+    /* private */
+    struct core *core;
+    struct list node;
+    struct core_request request;
+    struct lease_waiter waiter;
+    struct core_peer_call peer;
+    uint64_t expires_ms, retry_ms;
+    bool question, confirmed;
+    uint8_t state;
+};
+
+/* 0: done comes in a later turn. ERR_STOPPED. */
+int core_lease_renew(struct core *core, struct core_lease_call *call);
+int core_lease_time_to_live(struct core *core, struct core_lease_call *call);
+/* done does not come. No effect on one that is not open (zeroed, or done). */
+void core_lease_cancel(struct core_lease_call *call);
 
 /* --- compaction: core_propose, and for `physical` this afterwards: done comes when its deletes are stored --- */
 void core_wait_compacted(struct core *core, struct core_request *request, int64_t revision);

@@ -146,6 +146,11 @@ struct core {
     bool confirming;
     uint64_t confirmed_ms; /* 0 = not */
     struct core_own lease_checkpoint;
+    struct list lease_calls, lease_calls_delayed, lease_calls_out; /* of core_lease_call.node */
+    /* This process stood still for longer than others wait for a leader's sign: somebody else may lead by now. Until a
+     * read round has shown that it isn't so, the lease clock answers nobody. */
+    bool paused;
+    struct core_request pause_over;
 
     /* disk full */
     bool disk_full;    /* the store's last commit found no space */
@@ -205,6 +210,9 @@ void promote_cancel(struct core *core, struct core_request *request);
 void log_carry_out(struct core *core);
 void log_flush_commit(struct core *core);
 
+/* image.c */
+void image_wanted(struct core *core, const struct raft_message *message);
+
 /* apply.c */
 bool apply_slice(struct core *core);
 
@@ -244,6 +252,15 @@ uint64_t compact_deadline(const struct core *core);
 void clock_leader_changed(struct core *core, bool leader);
 bool clock_slice(struct core *core);
 uint64_t clock_deadline(const struct core *core);
+
+void clock_turn(struct core *core, uint64_t gap_ms); /* so long after the previous turn */
+
+/* lease_call.c */
+void lease_call_init(struct core *core);
+bool lease_call_slice(struct core *core);
+void lease_call_leader_changed(struct core *core);
+void lease_call_fail_all(struct core *core, int error);
+uint64_t lease_call_deadline(const struct core *core);
 
 /* space.c */
 void space_started(struct core *core);   /* all that the log had before this term is applied */

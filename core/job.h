@@ -116,7 +116,8 @@ struct core_env {
     void (*send)(struct core_env *env, const struct raft_message *messages, size_t count);
     /* A RAFT_MSG_SNAPSHOT: message->snapshot is the view's position, message->snapshot_conf the configuration at it
      * (copied before it returns). snapshot_data is the environment's to make (the v2 JSON). The view is the
-     * environment's until it closes it; core_snapshot_reported follows exactly once. */
+     * environment's, which sets its callbacks, closes it, and frees it (heap) in `closed`; core_snapshot_reported
+     * follows exactly once. */
     void (*send_image)(struct core_env *env, const struct raft_message *message, struct core_view *view);
     /* kv_members changed (an applied change of members, an installed image): connections are to be aligned with it. */
     void (*members_changed)(struct core_env *env);

@@ -154,6 +154,9 @@ void log_carry_out(struct core *core)
         const struct raft_update *update = raft_update(core->raft);
         save(core, update);
         send(core, update->messages, update->message_count);
+        for (size_t i = 0; i < update->image_count && core->env->send_image != NULL; i++) {
+            image_wanted(core, &update->images[i]);
+        }
         if (update->soft_changed) {
             soft_state(core, update);
         }
@@ -171,6 +174,7 @@ void log_carry_out(struct core *core)
             core->leader_news = false;
             propose_leader_changed(core);
             read_leader_changed(core);
+            lease_call_leader_changed(core);
         }
         if (leader && !list_empty(&core->waiting)) {
             propose_waiting(core);

@@ -67,35 +67,60 @@ static void ask(struct services *services, struct call *call, const ProtobufCMes
     }
 }
 
-static void answer_time_to_live(struct lease_call *lease)
+struct ttl_call {
+    struct core_lease_call lease;
+    struct call *call;
+};
+
+static void time_to_live_told(struct core_lease_call *lease, int error)
 {
-    const Etcdserverpb__LeaseTimeToLiveRequest *request = (const Etcdserverpb__LeaseTimeToLiveRequest *)lease->request;
-    struct core *core = lease->services->core;
+    struct ttl_call *ttl = lease->owner;
+    struct core *core = lease->core;
+    if (error != 0 && error != ERR_LEASE_NOT_FOUND) {
+        call_fail(ttl->call, error);
+        return;
+    }
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
     core_header(core, &header, true);
     Etcdserverpb__LeaseTimeToLiveResponse response = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
     response.header = &header;
-    response.id = request->id;
-    response.ttl = -1;
-    struct lease_info info;
-    if (lease_info(kv_leases(core_kv(core)), request->id, core_now_ms(core), &info) == 0) {
-        response.ttl = info.ttl_s;
-        response.grantedttl = info.granted_ttl_s;
-        if (request->keys) {
-            struct bytes *keys =
-                lease_keys(kv_leases(core_kv(core)), request->id, &lease->call->arena, &response.n_keys);
-            response.keys = arena_alloc(&lease->call->arena, (response.n_keys + 1) * sizeof *response.keys);
-            for (size_t i = 0; i < response.n_keys; i++) {
-                response.keys[i] = (ProtobufCBinaryData){.len = keys[i].len, .data = (uint8_t *)keys[i].data};
-            }
-        }
+    response.id = lease->id;
+    response.ttl = error == 0 ? lease->ttl_s : -1;
+    response.grantedttl = lease->granted_ttl_s;
+    response.n_keys = lease->key_count;
+    response.keys = arena_alloc(&ttl->call->arena, (lease->key_count + 1) * sizeof *response.keys);
+    for (size_t i = 0; i < lease->key_count; i++) {
+        response.keys[i] =
+            (ProtobufCBinaryData){.len = lease->keys[i].len, .data = (uint8_t *)(uintptr_t)lease->keys[i].data};
     }
-    call_reply(lease->call, &response.base);
+    call_reply(ttl->call, &response.base);
+}
+
+static void time_to_live_cancelled(struct call *call, int reason)
+{
+    (void)reason;
+    struct ttl_call *ttl = call->state;
+    core_lease_cancel(&ttl->lease);
 }
 
 static void time_to_live(void *service, struct call *call, const ProtobufCMessage *message)
 {
-    ask(service, call, message, answer_time_to_live);
+    static const struct call_handler handler = {.on_cancel = time_to_live_cancelled};
+    const Etcdserverpb__LeaseTimeToLiveRequest *request = (const Etcdserverpb__LeaseTimeToLiveRequest *)message;
+    struct services *services = service;
+    struct ttl_call *ttl = arena_zalloc(&call->arena, sizeof *ttl);
+    *ttl = (struct ttl_call){.call = call,
+                             .lease = {.done = time_to_live_told,
+                                       .owner = ttl,
+                                       .id = request->id,
+                                       .with_keys = request->keys,
+                                       .arena = &call->arena}};
+    call->state = ttl;
+    call->handler = &handler;
+    int error = core_lease_time_to_live(services->core, &ttl->lease);
+    if (error != 0) {
+        call_fail(call, error);
+    }
 }
 
 static void answer_leases(struct lease_call *lease)
@@ -128,9 +153,7 @@ static void leases(void *service, struct call *call, const ProtobufCMessage *mes
 struct keepalive_call {
     struct call *call;
     struct services *services;
-    struct lease_waiter waiter;
-    struct core_request barrier;
-    int64_t id;
+    struct core_lease_call lease;
     bool waiting; /* for an answer that is not known yet */
     bool full;    /* the client doesn't take its answers */
 };
@@ -148,75 +171,36 @@ static void keepalive_wait(struct keepalive_call *keepalive, bool waiting, bool 
     }
 }
 
-static void keepalive_answer(struct keepalive_call *keepalive, int64_t ttl)
+static void keepalive_renewed(struct core_lease_call *lease, int error)
 {
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    core_header(keepalive->services->core, &header, true);
-    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
-    response.header = &header;
-    response.id = keepalive->id;
-    response.ttl = ttl;
-    call_send_message(keepalive->call, &response.base);
-    keepalive_wait(keepalive, false, !call_writable(keepalive->call));
-}
-
-static void keepalive_renew(struct keepalive_call *keepalive, bool last_try);
-
-static void keepalive_caught_up(struct core_request *barrier, int error, ProtobufCMessage *response)
-{
-    (void)response;
-    struct keepalive_call *keepalive = barrier->owner;
-    if (error != 0) {
+    struct keepalive_call *keepalive = lease->owner;
+    if (error != 0 && error != ERR_LEASE_NOT_FOUND) {
         call_fail(keepalive->call, error);
         return;
     }
-    keepalive_renew(keepalive, true);
-}
-
-static void keepalive_decided(struct lease_waiter *waiter, int error)
-{
-    struct keepalive_call *keepalive = container_of(waiter, struct keepalive_call, waiter);
-    if (error == ERR_LEASE_NOT_FOUND) {
-        keepalive_answer(keepalive, 0);
-    } else {
-        call_fail(keepalive->call, ERR_NO_LEADER);
-    }
-}
-
-/* An unknown lease may have been granted by an entry that is not applied here yet: the first try waits for that. */
-static void keepalive_renew(struct keepalive_call *keepalive, bool last_try)
-{
-    struct core *core = keepalive->services->core;
-    struct lease_table *table = kv_leases(core_kv(core));
-    int64_t ttl = 0;
-    bool clear_checkpoint;
-    int error = lease_renew(table, keepalive->id, core_now_ms(core), &ttl, &clear_checkpoint);
-    if (error == 0 || (error == ERR_LEASE_NOT_FOUND && last_try)) {
-        keepalive_answer(keepalive, error == 0 ? ttl : 0);
-    } else if (error == ERR_LEASE_NOT_FOUND) {
-        keepalive_wait(keepalive, true, keepalive->full);
-        keepalive->barrier = (struct core_request){.done = keepalive_caught_up, .owner = keepalive};
-        error = core_barrier(core, &keepalive->barrier);
-        if (error != 0) {
-            call_fail(keepalive->call, error);
-        }
-    } else if (error == ERR_AGAIN) {
-        keepalive_wait(keepalive, true, keepalive->full);
-        keepalive->waiter.done = keepalive_decided;
-        error = lease_wait(table, keepalive->id, &keepalive->waiter);
-        if (error != 0) {
-            keepalive_decided(&keepalive->waiter, error);
-        }
-    } else {
-        call_fail(keepalive->call, ERR_NO_LEADER);
-    }
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    core_header(lease->core, &header, true);
+    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+    response.header = &header;
+    response.id = lease->id;
+    response.ttl = error == 0 ? lease->ttl_s : 0;
+    call_send_message(keepalive->call, &response.base);
+    keepalive_wait(keepalive, false, !call_writable(keepalive->call));
 }
 
 static void keepalive_message(struct call *call, const ProtobufCMessage *message)
 {
     struct keepalive_call *keepalive = call->state;
-    keepalive->id = ((const Etcdserverpb__LeaseKeepAliveRequest *)message)->id;
-    keepalive_renew(keepalive, false);
+    /* No other message comes before this one is answered. */
+    keepalive->lease = (struct core_lease_call){.done = keepalive_renewed,
+                                                .owner = keepalive,
+                                                .id = ((const Etcdserverpb__LeaseKeepAliveRequest *)message)->id,
+                                                .arena = &call->message_arena};
+    keepalive_wait(keepalive, true, keepalive->full);
+    int error = core_lease_renew(keepalive->services->core, &keepalive->lease);
+    if (error != 0) {
+        call_fail(call, error);
+    }
 }
 
 static void keepalive_writable(struct call *call)
@@ -234,8 +218,7 @@ static void keepalive_cancel(struct call *call, int reason)
 {
     (void)reason;
     struct keepalive_call *keepalive = call->state;
-    core_cancel(keepalive->services->core, &keepalive->barrier);
-    lease_unwait(&keepalive->waiter);
+    core_lease_cancel(&keepalive->lease);
 }
 
 static void keepalive_open(void *service, struct call *call)
@@ -247,7 +230,6 @@ static void keepalive_open(void *service, struct call *call)
     struct keepalive_call *keepalive = arena_zalloc(&call->arena, sizeof *keepalive);
     keepalive->call = call;
     keepalive->services = service;
-    list_init(&keepalive->waiter.node);
     call->state = keepalive;
     call->handler = &handler;
 }
