@@ -162,6 +162,16 @@ const char *url_list_text(struct arena *arena, const struct url_list *list)
     return text;
 }
 
+bool url_list_has(const struct url_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i].text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool url_list_equal(const struct url_list *a, const struct url_list *b)
 {
     for (size_t i = 0; i < a->count && a->count == b->count; i++) {

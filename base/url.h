@@ -26,6 +26,7 @@ const char *url_list_of(struct arena *arena, char *const *texts, size_t count, s
 const char *url_list_parse(struct arena *arena, const char *text, struct url_list *out);
 /* "a,b": the texts again. */
 const char *url_list_text(struct arena *arena, const struct url_list *list);
+bool url_list_has(const struct url_list *list, const char *text);
 bool url_list_equal(const struct url_list *a, const struct url_list *b);
 
 /* Is the host an IP address or "localhost", as etcd demands of an address to listen on? */

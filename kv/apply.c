@@ -360,9 +360,6 @@ static int start_conf_change(struct kv *kv, struct kv_apply *apply)
     struct bytes context = op_bytes(change->context);
     apply->conf_change = (struct kv_conf_change){.type = (int)change->type, .node_id = change->node_id};
     apply->effects |= KV_EFFECT_CONF_CHANGE;
-    if (change->node_id == 0) {
-        return KV_DONE;
-    }
     apply->error = members_apply_conf_change(kv, (int)change->type, change->node_id, context);
     if (apply->error != 0) {
         apply->conf_change.node_id = 0;

@@ -203,86 +203,6 @@ static void fill_defaults(struct config *c)
     c->watch_progress_notify_interval_ns = notify == 0 ? 600000 * MS : notify < 100 * MS ? 100 * MS : notify;
 }
 
-/* --- members ------------------------------------------------------------------------------------------------------ */
-
-static struct config_member *find_member(const struct config *c, const char *name)
-{
-    for (size_t i = 0; i < c->initial_member_count; i++) {
-        if (strcmp(c->initial_members[i].name, name) == 0) {
-            return &c->initial_members[i];
-        }
-    }
-    return NULL;
-}
-
-static int compare_members(const void *a, const void *b)
-{
-    return strcmp(((const struct config_member *)a)->name, ((const struct config_member *)b)->name);
-}
-
-/* One "name=url"; a name that comes again adds to its URLs. */
-static const char *add_member(struct config *c, const char *text, size_t len)
-{
-    const char *equals = memchr(text, '=', len);
-    size_t name_len = equals == NULL ? len : (size_t)(equals - text);
-    const char *name = arena_printf(&c->arena, "%.*s", (int)name_len, text);
-    const char *url = equals == NULL ? "" : arena_printf(&c->arena, "%.*s", (int)(len - name_len - 1), equals + 1);
-    struct config_member *member = find_member(c, name);
-    if (member == NULL) {
-        member = &c->initial_members[c->initial_member_count++];
-        *member = (struct config_member){.name = name};
-    } else {
-        url = arena_printf(&c->arena, "%s,%s", url_list_text(&c->arena, &member->peer_urls), url);
-    }
-    return url_list_parse(&c->arena, url, &member->peer_urls);
-}
-
-static const char *parse_members(struct config *c)
-{
-    size_t room = 1;
-    for (const char *p = c->initial_cluster; *p != '\0'; p++) {
-        room += *p == ',';
-    }
-    c->initial_members = arena_zalloc(&c->arena, room * sizeof *c->initial_members);
-    c->initial_member_count = 0;
-    for (const char *p = c->initial_cluster; *p != '\0'; p += *p == ',') {
-        size_t len = strcspn(p, ",");
-        const char *error = len == 0 ? NULL : add_member(c, p, len);
-        if (error != NULL) {
-            return refuse(c, "error setting up initial cluster: %s", error);
-        }
-        p += len;
-    }
-    qsort(c->initial_members, c->initial_member_count, sizeof *c->initial_members, compare_members);
-    return NULL;
-}
-
-const struct config_member *config_self(const struct config *c)
-{
-    return find_member(c, c->name);
-}
-
-const char *config_check_bootstrap(struct config *c)
-{
-    const struct config_member *self = config_self(c);
-    if (self == NULL) {
-        return refuse(c, "couldn't find local name %s in the initial cluster configuration",
-                      gotext_quoted(&c->arena, c->name));
-    }
-    if (!url_list_equal(&self->peer_urls, &c->initial_advertise_peer_urls)) {
-        return refuse(c, "--initial-cluster has %s=%s but missing from --initial-advertise-peer-urls=%s", c->name,
-                      url_list_text(&c->arena, &self->peer_urls),
-                      url_list_text(&c->arena, &c->initial_advertise_peer_urls));
-    }
-    if (c->initial_member_count > 1) {
-        return refuse(c, "--initial-cluster with more than one member: %s", FLAG_UNSUPPORTED);
-    }
-    if (strcmp(c->initial_cluster_state, "new") != 0) {
-        return refuse(c, "--initial-cluster-state %s: %s", c->initial_cluster_state, FLAG_UNSUPPORTED);
-    }
-    return NULL;
-}
-
 /* --- all together ------------------------------------------------------------------------------------------------- */
 
 static bool was_given(const struct flags_given *given, const char *name)
@@ -384,7 +304,7 @@ int config_load(struct config *c, int argc, char **argv, char **env)
         return give_up(error);
     }
     fill_defaults(c);
-    error = parse_members(c);
+    error = config_parse_members(c);
     return error != NULL ? give_up(error) : CONFIG_SERVE;
 }
 

@@ -76,12 +76,24 @@ struct config {
 int config_load(struct config *c, int argc, char **argv, char **env);
 void config_free(struct config *c);
 
-/* For a member without data: NULL, or why this configuration cannot begin a cluster (etcd's words): the own name is not
- * in --initial-cluster, or not with these peer URLs; more than one member or the state "existing", which kedge does not
- * do yet. The text lives in the config's arena. */
+/* --- the initial cluster: of meaning only for a member without data --- */
+
+/* --initial-cluster's text into initial_members (config_load does it). NULL, or the error. */
+const char *config_parse_members(struct config *c);
+
+/* NULL, or why a member cannot begin with this configuration (etcd's words, in the config's arena): the own name is not
+ * in --initial-cluster, a URL is there twice, or (state "new") the own URLs are not those advertised. Names may be
+ * resolved, for up to 30 s. */
 const char *config_check_bootstrap(struct config *c);
 
 /* The peer URLs of the own name in --initial-cluster, or NULL. */
 const struct config_member *config_self(const struct config *c);
+
+/* "m1=http://a:1,m2=http://b:1": what etcd prints of these members. */
+const char *config_members_text(struct arena *arena, const struct config_member *members, size_t count);
+
+/* Are the two the same URLs, if need be after resolving their hosts (tried for timeout_s seconds)? NULL, or why not. */
+const char *config_same_urls(struct arena *arena, const struct url_list *a, const struct url_list *b,
+                             unsigned timeout_s);
 
 #endif

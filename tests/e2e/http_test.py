@@ -154,10 +154,15 @@ def gateway(port):
                   "etcdserver: request is too large")
 
 
+def members_changes(port):
+    gateway_error(port, "/v3/cluster/member/add", b"{}", 400, 3, "etcdserver: given member URLs are invalid")
+    for method in ("promote", "remove", "update"):
+        gateway_error(port, "/v3/cluster/member/" + method, b"{}", 404, 5, "etcdserver: member not found")
+    gateway_error(port, "/v3/maintenance/transfer-leadership", b"{}", 400, 9, "etcdserver: bad leader transferee")
+
+
 def what_is_not_there_yet(port):
-    for path, method in (("cluster/member/add", "Cluster/MemberAdd"), ("cluster/member/promote", "Cluster/MemberPromote"),
-                         ("maintenance/transfer-leadership", "Maintenance/MoveLeader"),
-                         ("maintenance/downgrade", "Maintenance/Downgrade"), ("maintenance/snapshot", "Maintenance/Snapshot"),
+    for path, method in (("maintenance/downgrade", "Maintenance/Downgrade"), ("maintenance/snapshot", "Maintenance/Snapshot"),
                          ("auth/enable", "Auth/AuthEnable"), ("auth/user/add", "Auth/UserAdd")):
         gateway_error(port, "/v3/" + path, b"", 501, 12, f"etcdserverpb.{method} is not supported by kedge yet")
 
