@@ -244,7 +244,7 @@ void connection_switch(struct connection *c, const struct connection_protocol *p
 void connection_flush(struct connection *c)
 {
     if (!c->closing && !connection_blocked(c)) {
-        loop_flush_ask(c->loop, &c->flush);
+        (c->urgent ? loop_flush_ask_first : loop_flush_ask)(c->loop, &c->flush);
     }
 }
 

@@ -54,6 +54,7 @@ struct connection {
     size_t pending_sent;   /* of pending */
     uint64_t received_bytes, sent_bytes;
     bool reading, closing, close_when_drained, lingering;
+    bool urgent; /* the owner's wish: flushed before the others of a turn */
 
     void *transport_state; /* the transport's */
     struct loop_timer linger;

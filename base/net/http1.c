@@ -1,46 +1,15 @@
 /* One HTTP/1 connection: head, body, handler, answer, and again. Input goes on being read (up to a bound) while a
  * handler works, so that a client that goes away is noticed. */
-#include "base/net/http1.h"
 #include "base/check.h"
-#include "base/net/http1_parse.h"
-#include <stdio.h>
+#include "base/net/http1_impl.h"
 #include <stdlib.h>
-#include <strings.h>
-#include <time.h>
 
-#define QUEUE_BYTES ((size_t)64 * 1024)
 #define AHEAD_BYTES ((size_t)64 * 1024) /* input kept while a request is being answered */
 
-enum phase { PHASE_HEAD, PHASE_BODY, PHASE_HANDLER, PHASE_LAST };
-
-struct http1 {
-    struct http1_request request; /* first */
-    struct connection *connection;
-    const struct http1_options *options;
-    enum phase phase;
-    struct buffer in, out, body, answer_head;
-    struct http1_head head;
-    struct http1_chunks chunks;
-    size_t max_body;
-    struct loop_timer timer;
-    bool keep_alive, streaming, no_body, was_full, peer_ended, in_handler, served;
-};
-
-static void advance(struct http1 *h);
-
-static struct http1 *of(struct http1_request *request)
+void http1_set_timer(struct http1 *h, uint64_t ms, uint64_t otherwise)
 {
-    return container_of(request, struct http1, request);
-}
-
-static uint64_t or_else(uint64_t option, uint64_t otherwise)
-{
-    return option == 0 ? otherwise : option;
-}
-
-static void set_timer(struct http1 *h, uint64_t ms)
-{
-    loop_timer_set(h->connection->loop, &h->timer, loop_now_ms(h->connection->loop) + ms);
+    struct loop *loop = h->connection->loop;
+    loop_timer_set(loop, &h->timer, loop_now_ms(loop) + (ms == 0 ? otherwise : ms));
 }
 
 /* --- requests -------------------------------------------------------------------------------------------------------
@@ -48,14 +17,7 @@ static void set_timer(struct http1 *h, uint64_t ms)
 
 struct bytes http1_header(const struct http1_request *request, const char *name)
 {
-    size_t len = strlen(name);
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct http1_header *h = &request->headers[i];
-        if (h->name.len == len && strncasecmp((const char *)h->name.data, name, len) == 0) {
-            return h->value;
-        }
-    }
-    return (struct bytes){0};
+    return http1_find_header(request->headers, request->header_count, name);
 }
 
 bool http1_method_is(const struct http1_request *request, const char *method)
@@ -90,198 +52,6 @@ struct bytes http1_query(struct http1_request *request, const char *name, size_t
     return (struct bytes){0};
 }
 
-/* --- answers --------------------------------------------------------------------------------------------------------
- */
-
-static const char *reason_phrase(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } phrases[] = {
-        {101, "Switching Protocols"},
-        {200, "OK"},
-        {204, "No Content"},
-        {301, "Moved Permanently"},
-        {307, "Temporary Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {410, "Gone"},
-        {412, "Precondition Failed"},
-        {413, "Request Entity Too Large"},
-        {421, "Misdirected Request"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {499, ""},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
-    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
-        if (phrases[i].status == status) {
-            return phrases[i].text;
-        }
-    }
-    return "";
-}
-
-/* "Date", made once a second. */
-static const char *date(void)
-{
-    static _Thread_local char text[40];
-    static _Thread_local time_t made;
-    time_t now = time(NULL);
-    if (now != made) {
-        struct tm tm;
-        gmtime_r(&now, &tm);
-        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        made = now;
-    }
-    return text;
-}
-
-void http1_set(struct http1_request *request, const char *name, const char *value)
-{
-    buffer_printf(&of(request)->answer_head, "%s: %s\r\n", name, value);
-}
-
-void http1_last(struct http1_request *request)
-{
-    of(request)->keep_alive = false;
-}
-
-static void put_head(struct http1 *h, int status, const char *content_type)
-{
-    buffer_printf(&h->out, "HTTP/1.%d %d %s\r\n", h->head.minor, status, reason_phrase(status));
-    buffer_append(&h->out, h->answer_head.data, h->answer_head.len);
-    h->answer_head.len = 0;
-    if (content_type != NULL) {
-        buffer_printf(&h->out, "Content-Type: %s\r\n", content_type);
-    }
-    buffer_printf(&h->out, "Date: %s\r\n", date());
-    if (!h->keep_alive && h->head.minor == 1) {
-        buffer_printf(&h->out, "Connection: close\r\n");
-    } else if (h->keep_alive && h->head.minor == 0) {
-        buffer_printf(&h->out, "Connection: keep-alive\r\n");
-    }
-}
-
-/* The answer is complete: the next request, or the end. */
-static void answered(struct http1 *h)
-{
-    h->request.on_abort = NULL;
-    h->request.on_writable = NULL;
-    h->streaming = false;
-    buffer_free(&h->body);
-    arena_reset(&h->request.arena);
-    connection_flush(h->connection);
-    if (!h->keep_alive || (h->peer_ended && h->in.len == 0)) {
-        h->phase = PHASE_LAST;
-        loop_timer_stop(h->connection->loop, &h->timer);
-        connection_close_when_drained(h->connection);
-        return;
-    }
-    h->phase = PHASE_HEAD;
-    h->served = true;
-    set_timer(h, or_else(h->options->idle_timeout_ms, 180000));
-    if (!h->in_handler) {
-        advance(h);
-    }
-}
-
-void http1_respond(struct http1_request *request, int status, const char *content_type, struct bytes body)
-{
-    struct http1 *h = of(request);
-    CHECK(h->phase == PHASE_HANDLER && !h->streaming, "answered twice");
-    put_head(h, status, content_type);
-    if (status != 204 && status >= 200) {
-        buffer_printf(&h->out, "Content-Length: %zu\r\n", body.len);
-    }
-    buffer_append(&h->out, "\r\n", 2);
-    if (!h->no_body && body.len > 0) {
-        buffer_append(&h->out, body.data, body.len);
-    }
-    answered(h);
-}
-
-void http1_respond_text(struct http1_request *request, int status, const char *content_type, const char *body)
-{
-    http1_respond(request, status, content_type, bytes_str(body));
-}
-
-void http1_error(struct http1_request *request, int status, const char *text)
-{
-    http1_set(request, "X-Content-Type-Options", "nosniff");
-    http1_respond_text(request, status, "text/plain; charset=utf-8", arena_printf(&request->arena, "%s\n", text));
-}
-
-void http1_not_found(struct http1_request *request)
-{
-    http1_error(request, 404, "404 page not found");
-}
-
-void http1_stream_begin(struct http1_request *request, int status, const char *content_type)
-{
-    struct http1 *h = of(request);
-    CHECK(h->phase == PHASE_HANDLER && !h->streaming, "answered twice");
-    if (h->head.minor == 0) {
-        h->keep_alive = false;
-    }
-    put_head(h, status, content_type);
-    buffer_printf(&h->out, h->head.minor == 1 ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-    h->streaming = true;
-    connection_flush(h->connection);
-}
-
-void http1_stream_write(struct http1_request *request, struct bytes data)
-{
-    struct http1 *h = of(request);
-    CHECK(h->streaming);
-    if (h->no_body || data.len == 0) {
-        return;
-    }
-    if (h->head.minor == 1) {
-        buffer_printf(&h->out, "%zx\r\n", data.len);
-    }
-    buffer_append(&h->out, data.data, data.len);
-    if (h->head.minor == 1) {
-        buffer_append(&h->out, "\r\n", 2);
-    }
-    connection_flush(h->connection);
-}
-
-bool http1_writable(struct http1_request *request)
-{
-    struct http1 *h = of(request);
-    h->was_full |= h->out.len >= QUEUE_BYTES;
-    return h->out.len < QUEUE_BYTES;
-}
-
-void http1_stream_end(struct http1_request *request)
-{
-    struct http1 *h = of(request);
-    CHECK(h->streaming);
-    if (h->head.minor == 1 && !h->no_body) {
-        buffer_append(&h->out, "0\r\n\r\n", 5);
-    }
-    answered(h);
-}
-
-void http1_stream_abort(struct http1_request *request)
-{
-    struct http1 *h = of(request);
-    h->request.on_abort = NULL;
-    h->keep_alive = false;
-    answered(h);
-}
-
 /* --- input ----------------------------------------------------------------------------------------------------------
  */
 
@@ -289,8 +59,8 @@ void http1_stream_abort(struct http1_request *request)
 static void refuse(struct http1 *h, int status, const char *reason)
 {
     buffer_printf(&h->out, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s",
-                  status, reason_phrase(status), reason);
-    h->phase = PHASE_LAST;
+                  status, http1_reason_phrase(status), reason);
+    h->phase = HTTP1_LAST;
     h->in.len = 0;
     loop_timer_stop(h->connection->loop, &h->timer);
     connection_close_when_drained(h->connection);
@@ -316,7 +86,7 @@ static bool split_target(struct http1 *h)
 static void run_handler(struct http1 *h)
 {
     struct http1_request *r = &h->request;
-    h->phase = PHASE_HANDLER;
+    h->phase = HTTP1_HANDLER;
     loop_timer_stop(h->connection->loop, &h->timer);
     r->body = buffer_bytes(&h->body);
     h->in_handler = true;
@@ -335,10 +105,43 @@ static void begin_request(struct http1 *h)
     r->state = NULL;
     r->on_abort = NULL;
     r->on_writable = NULL;
+    r->on_body = NULL;
+    r->on_body_end = NULL;
+    r->on_room = NULL;
+    r->body = (struct bytes){0};
+    h->paused = false;
+    h->body_given = 0;
     h->no_body = bytes_equal(r->method, bytes_str("HEAD"));
     h->keep_alive = h->head.minor == 1 ? !h->head.close : h->head.keep_alive && !h->head.close;
     h->chunks = (struct http1_chunks){.state = HTTP1_SIZE};
     h->was_full = false;
+}
+
+static void expect_body(struct http1 *h)
+{
+    http1_set_timer(h, h->options->body_timeout_ms, 60000);
+    if (h->head.expect_continue && (h->head.chunked || h->head.length > 0) && h->head.minor == 1) {
+        buffer_printf(&h->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        connection_flush(h->connection);
+    }
+}
+
+/* Does somebody want the body as it comes? */
+static bool taken(struct http1 *h)
+{
+    if (h->options->take == NULL) {
+        return false;
+    }
+    h->phase = HTTP1_TAKEN;
+    h->in_handler = true;
+    bool wanted = h->options->take(h->options->take_owner, &h->request);
+    h->in_handler = false;
+    if (!wanted) {
+        h->phase = HTTP1_HEAD;
+    } else if (h->phase == HTTP1_TAKEN) { /* else it was answered at once */
+        expect_body(h);
+    }
+    return wanted;
 }
 
 /* True when a head was read and the body is next. */
@@ -349,7 +152,7 @@ static bool read_head(struct http1 *h)
     }
     if (h->in.len > 0 && h->served) {
         h->served = false; /* the first byte of another request: now it has the time of a head */
-        set_timer(h, or_else(h->options->header_timeout_ms, 10000));
+        http1_set_timer(h, h->options->header_timeout_ms, 10000);
     }
     size_t len = http1_head_length(buffer_bytes(&h->in));
     if (len > HTTP1_HEAD_BYTES || (len == 0 && h->in.len > HTTP1_HEAD_BYTES)) {
@@ -370,16 +173,15 @@ static bool read_head(struct http1 *h)
         refuse(h, status == 0 ? 400 : status, status == 0 ? "400 Bad Request" : reason);
         return false;
     }
+    if (taken(h)) {
+        return true;
+    }
     if (h->head.has_length && h->head.length > h->max_body) {
         refuse(h, 413, "413 Request Entity Too Large");
         return false;
     }
-    h->phase = PHASE_BODY;
-    set_timer(h, or_else(h->options->body_timeout_ms, 60000));
-    if (h->head.expect_continue && (h->head.chunked || h->head.length > 0) && h->head.minor == 1) {
-        buffer_printf(&h->out, "HTTP/1.1 100 Continue\r\n\r\n");
-        connection_flush(h->connection);
-    }
+    h->phase = HTTP1_BODY;
+    expect_body(h);
     return true;
 }
 
@@ -403,32 +205,126 @@ static bool read_body(struct http1 *h)
     return h->body.len == h->head.length;
 }
 
-static void advance(struct http1 *h)
+/* The next piece of a body that was taken, a view into *in. */
+static int next_piece(struct http1 *h, struct bytes *in, struct bytes *piece)
 {
-    while (h->phase == PHASE_HEAD || h->phase == PHASE_BODY) {
-        if (h->phase == PHASE_HEAD && !read_head(h)) {
+    if (h->head.chunked) {
+        return http1_dechunk_next(&h->chunks, in, piece);
+    }
+    uint64_t left = h->head.length - h->body_given;
+    *piece = bytes_of(in->data, left < in->len ? (size_t)left : in->len);
+    *in = bytes_of(in->data + piece->len, in->len - piece->len);
+    return 0;
+}
+
+static bool body_complete(const struct http1 *h)
+{
+    return h->head.chunked ? h->chunks.state == HTTP1_DONE : h->body_given == h->head.length;
+}
+
+/* A body that was taken ends in nonsense: nobody waits for an answer. */
+static void abandon(struct http1 *h)
+{
+    if (h->request.on_abort != NULL) {
+        h->request.on_abort(&h->request);
+    }
+    h->request.on_abort = NULL;
+    h->phase = HTTP1_LAST;
+    h->in.len = 0;
+    loop_timer_stop(h->connection->loop, &h->timer);
+    connection_close_when_drained(h->connection);
+}
+
+/* Gives a taken body out as far as it is there and wanted. True when that was all of it, or of the request. */
+static bool give_body(struct http1 *h)
+{
+    struct bytes in = buffer_bytes(&h->in), piece;
+    int status = 0;
+    h->in_handler = true;
+    while (h->phase == HTTP1_TAKEN && !h->paused) {
+        status = next_piece(h, &in, &piece);
+        if (status != 0 || piece.len == 0) {
             break;
         }
-        if (h->phase == PHASE_BODY && !read_body(h)) {
-            break;
+        h->body_given += piece.len;
+        h->request.on_body(&h->request, piece);
+    }
+    if (h->phase == HTTP1_TAKEN) { /* else it was answered, and the rest is dropped */
+        buffer_consume(&h->in, h->in.len - in.len);
+        if (status != 0) {
+            abandon(h);
+        } else if (!h->paused && body_complete(h)) {
+            h->phase = HTTP1_HANDLER;
+            loop_timer_stop(h->connection->loop, &h->timer);
+            h->request.on_body_end(&h->request);
+        }
+    }
+    h->in_handler = false;
+    return h->phase != HTTP1_TAKEN;
+}
+
+static bool step(struct http1 *h)
+{
+    switch (h->phase) {
+    case HTTP1_HEAD:
+        return read_head(h);
+    case HTTP1_BODY:
+        if (!read_body(h)) {
+            return false;
         }
         run_handler(h);
+        return true;
+    case HTTP1_TAKEN:
+        return give_body(h);
+    default:
+        return false;
     }
-    if (h->peer_ended && (h->phase == PHASE_HEAD || h->phase == PHASE_BODY)) {
+}
+
+void http1_advance(struct http1 *h)
+{
+    while (step(h)) {
+    }
+    if (h->peer_ended && (h->phase == HTTP1_HEAD || h->phase == HTTP1_BODY)) {
         connection_close_when_drained(h->connection);
-        h->phase = PHASE_LAST;
+        h->phase = HTTP1_LAST;
+    }
+}
+
+void http1_body_pause(struct http1_request *request)
+{
+    struct http1 *h = http1_of(request);
+    h->paused = true;
+    loop_timer_stop(h->connection->loop, &h->timer);
+    connection_read_pause(h->connection);
+}
+
+void http1_body_resume(struct http1_request *request)
+{
+    struct http1 *h = http1_of(request);
+    if (h->phase != HTTP1_TAKEN || !h->paused) {
+        return;
+    }
+    h->paused = false;
+    http1_set_timer(h, h->options->body_timeout_ms, 60000);
+    connection_read_resume(h->connection);
+    if (!h->in_handler) {
+        http1_advance(h);
     }
 }
 
 static void on_read(struct connection *connection, struct bytes in)
 {
     struct http1 *h = connection->state;
-    if (h->phase == PHASE_LAST) {
+    if (h->phase == HTTP1_LAST) {
         return;
     }
     buffer_append(&h->in, in.data, in.len);
-    advance(h);
-    if (h->phase == PHASE_HANDLER && h->in.len > AHEAD_BYTES) {
+    if (h->phase == HTTP1_TAKEN) {
+        http1_set_timer(h, h->options->body_timeout_ms, 60000);
+    }
+    http1_advance(h);
+    if (h->phase == HTTP1_HANDLER && h->in.len > AHEAD_BYTES) {
         connection_read_pause(connection);
     }
 }
@@ -437,7 +333,7 @@ static void on_end(struct connection *connection)
 {
     struct http1 *h = connection->state;
     h->peer_ended = true;
-    if (h->phase != PHASE_HANDLER || h->streaming) {
+    if (h->phase != HTTP1_HANDLER || h->streaming) {
         connection_close(connection);
     }
 }
@@ -450,22 +346,14 @@ static void on_timer(struct loop_timer *timer)
 static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
 {
     struct http1 *h = connection->state;
-    size_t n = h->out.len < cap ? h->out.len : cap;
-    if (n > 0) {
-        memcpy(out, h->out.data, n);
-    }
-    if (n == h->out.len) {
-        buffer_free(&h->out);
-    } else {
-        buffer_consume(&h->out, n);
-    }
-    if (h->was_full && h->out.len < QUEUE_BYTES / 2 && h->phase == PHASE_HANDLER) {
+    size_t n = http1_produce(h, out, cap);
+    if (h->was_full && h->out.len < HTTP1_QUEUE_BYTES / 2 && h->phase == HTTP1_HANDLER) {
         h->was_full = false;
         if (h->request.on_writable != NULL) {
             h->request.on_writable(&h->request);
         }
     }
-    if (h->phase == PHASE_HEAD && !connection->reading && !h->peer_ended) {
+    if (h->phase == HTTP1_HEAD && !connection->reading && !h->peer_ended) {
         connection_read_resume(connection);
     }
     return n;
@@ -475,7 +363,7 @@ static void on_close(struct connection *connection)
 {
     struct http1 *h = connection->state;
     loop_timer_stop(connection->loop, &h->timer);
-    if (h->phase == PHASE_HANDLER && h->request.on_abort != NULL) {
+    if ((h->phase == HTTP1_HANDLER || h->phase == HTTP1_TAKEN) && h->request.on_abort != NULL) {
         h->request.on_abort(&h->request);
     }
     buffer_free(&h->in);
@@ -497,7 +385,7 @@ static const struct connection_protocol protocol = {
 bool http1_idle(const struct connection *connection)
 {
     const struct http1 *h = connection->state;
-    return connection->protocol == &protocol && h != NULL && h->phase == PHASE_HEAD;
+    return connection->protocol == &protocol && h != NULL && h->phase == HTTP1_HEAD;
 }
 
 void http1_serve(struct connection *connection, const struct http1_options *options, struct bytes already_read)
@@ -509,6 +397,6 @@ void http1_serve(struct connection *connection, const struct http1_options *opti
     h->request.peer = connection->peer;
     h->request.loop = connection->loop;
     h->timer.fire = on_timer;
-    set_timer(h, or_else(options->header_timeout_ms, 10000));
+    http1_set_timer(h, options->header_timeout_ms, 10000);
     connection_switch(connection, &protocol, h, already_read);
 }

@@ -17,7 +17,8 @@ struct http1_header {
     struct bytes name, value; /* as sent, the value without white space around it */
 };
 
-/* A request whose head and body have arrived, and its answer. Valid until the answer is complete, or on_abort. */
+/* A request whose head and body have arrived (of one that options.take took: the head), and its answer. Valid until the
+ * answer is complete, or on_abort. */
 struct http1_request {
     struct bytes method; /* "GET" */
     struct bytes target; /* as sent */
@@ -36,6 +37,15 @@ struct http1_request {
     void *state;
     void (*on_abort)(struct http1_request *request);
     void (*on_writable)(struct http1_request *request);
+
+    /* Of a request that options.take took: its body as it comes, valid until it returns; and that it was all. An answer
+     * that is given before that ends the connection. */
+    void (*on_body)(struct http1_request *request, struct bytes data);
+    void (*on_body_end)(struct http1_request *request);
+
+    /* Of an answer in pieces: when it was asked for (http1_stream_ask) and the connection has room, fills at most cap
+     * (>= 1 KiB) bytes into out and returns how many. Nothing is queued or copied twice in this way. */
+    size_t (*on_room)(struct http1_request *request, uint8_t *out, size_t cap);
 };
 
 /* First header of that name (any case); data is NULL when there is none. */
@@ -64,8 +74,20 @@ void http1_not_found(struct http1_request *request); /* Go's "404 page not found
 void http1_stream_begin(struct http1_request *request, int status, const char *content_type);
 void http1_stream_write(struct http1_request *request, struct bytes data);
 bool http1_writable(struct http1_request *request); /* false above 64 KiB queued */
+/* on_room is called at the end of this turn, or when the connection has room; before other connections of the turn. */
+void http1_stream_ask(struct http1_request *request);
+/* Bytes that the connection has sent in all, and whether it waits for the peer to take some: a peer that takes nothing
+ * for long can be told by these. */
+uint64_t http1_sent_bytes(const struct http1_request *request);
+bool http1_blocked(const struct http1_request *request);
 void http1_stream_end(struct http1_request *request);
 void http1_stream_abort(struct http1_request *request); /* closes the connection: the client sees a cut-off body */
+
+/* --- the body of a request that was taken ----------------------------------------------------------------------------
+ */
+
+void http1_body_pause(struct http1_request *request); /* nothing more is read or given out */
+void http1_body_resume(struct http1_request *request);
 
 /* --- serving
  * ---------------------------------------------------------------------------------------------------------- */
@@ -74,9 +96,13 @@ struct http1_options {
     /* Called when a request is complete. Sees every path; routing is the owner's (http1_route helps). */
     void (*handle)(void *owner, struct http1_request *request);
     void *owner;
+    /* Called when a request's head is complete and its method and path are known: true = the body, of any length, is
+     * wanted as it comes: on_body is set, and handle is not called. NULL: none is. */
+    bool (*take)(void *take_owner, struct http1_request *request);
+    void *take_owner;
     size_t max_body_bytes;      /* 413 above it; 0 = 2 MiB + 512 KiB */
     uint64_t header_timeout_ms; /* 0 = 10 s */
-    uint64_t body_timeout_ms;   /* 0 = 60 s */
+    uint64_t body_timeout_ms;   /* 0 = 60 s; of a body that was taken: without a byte of it */
     uint64_t idle_timeout_ms;   /* 0 = 180 s */
 };
 

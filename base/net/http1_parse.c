@@ -1,4 +1,5 @@
 #include "base/net/http1_parse.h"
+#include "base/check.h"
 #include <strings.h>
 
 #define TRAILER_BYTES ((size_t)8 * 1024)
@@ -402,4 +403,16 @@ int http1_dechunk(struct http1_chunks *c, struct bytes *in, struct buffer *out, 
         }
     }
     return status;
+}
+
+size_t http1_enchunk(uint8_t *out, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    CHECK(len > 0 && len <= HTTP1_CHUNK_MAX);
+    for (int i = 0; i < 6; i++) {
+        out[i] = (uint8_t)digits[len >> (4 * (5 - i)) & 15];
+    }
+    memcpy(out + 6, "\r\n", 2);
+    memcpy(out + HTTP1_CHUNK_FRONT + len, "\r\n", HTTP1_CHUNK_BACK);
+    return HTTP1_CHUNK_FRONT + len + HTTP1_CHUNK_BACK;
 }

@@ -50,4 +50,11 @@ int http1_dechunk_next(struct http1_chunks *chunks, struct bytes *in, struct byt
  * a broken coding, 413 when out would exceed limit. */
 int http1_dechunk(struct http1_chunks *chunks, struct bytes *in, struct buffer *out, size_t limit);
 
+/* The frame of a chunk, of one length so that its data can be put in place first: "0017ff" CRLF, the data, CRLF. */
+#define HTTP1_CHUNK_FRONT 8
+#define HTTP1_CHUNK_BACK 2
+#define HTTP1_CHUNK_MAX ((size_t)0xffffff)
+/* Writes the frame around len (1 to HTTP1_CHUNK_MAX) bytes that stand at out + HTTP1_CHUNK_FRONT; the whole length. */
+size_t http1_enchunk(uint8_t *out, size_t len);
+
 #endif

@@ -340,6 +340,13 @@ void loop_flush_ask(struct loop *loop, struct loop_flush *flush)
     }
 }
 
+void loop_flush_ask_first(struct loop *loop, struct loop_flush *flush)
+{
+    if (list_empty(&flush->node)) {
+        list_push_front(&loop->flush, &flush->node);
+    }
+}
+
 void loop_flush_cancel(struct loop_flush *flush)
 {
     list_remove(&flush->node);

@@ -136,7 +136,8 @@ struct loop_flush {
     void (*run)(struct loop_flush *flush);
 };
 void loop_flush_init(struct loop_flush *flush, void (*run)(struct loop_flush *));
-void loop_flush_ask(struct loop *loop, struct loop_flush *flush); /* once a turn, however often it is asked for */
+void loop_flush_ask(struct loop *loop, struct loop_flush *flush);       /* once a turn, however often it is asked for */
+void loop_flush_ask_first(struct loop *loop, struct loop_flush *flush); /* the same, before all others */
 void loop_flush_cancel(struct loop_flush *flush);
 
 /* --- later: once, when nothing of the turn is on the stack any more (freeing what callbacks up there touch) --- */
