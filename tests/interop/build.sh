@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the official etcd, etcdctl and etcdutl, at the version that go.mod
-# pins, and the differential runner into build/interop/bin/. The official
-# programs are built only if missing or if the pins changed; the runner always
-# goes through the compiler's cache.
+# pins, and the runners (differential, faults) into build/interop/bin/. The
+# official programs are built only if missing or if the pins changed; the runners
+# always go through the compiler's cache.
 set -eu
 
 cd "$(dirname "$0")"
@@ -29,6 +29,6 @@ for pair in etcd:server etcdctl:etcdctl etcdutl:etcdutl; do
 		printf '%s\n' "$stamp" >"$bin/.$name.stamp"
 	fi
 done
-if [ -f differential/main.go ]; then
-	build differential ./differential
-fi
+for runner in differential faults; do
+	build "$runner" "./$runner"
+done
