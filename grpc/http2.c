@@ -403,6 +403,15 @@ void http2_accept(struct server *server, struct connection *connection, struct b
     }
 }
 
+void http2_cut_streams(struct http2 *h, bool (*chosen)(const struct call *call), int error)
+{
+    list_each(node, &h->streams)
+    {
+        stream_cut(container_of(node, struct stream, node), chosen, error);
+    }
+    http2_flush(h);
+}
+
 void http2_drain(struct http2 *h)
 {
     h->draining = true;

@@ -258,6 +258,14 @@ static void grace_over(struct loop_timer *timer)
     close_connections(container_of(timer, struct server, grace), true);
 }
 
+void server_cut_streams(struct server *server, bool (*wanted)(const struct call *call), int error)
+{
+    list_each(session, &server->sessions)
+    {
+        http2_cut_streams(container_of(session, struct http2, node), wanted, error);
+    }
+}
+
 void server_stop(struct server *server, uint64_t grace_ms, void (*on_stopped)(void *owner), void *owner)
 {
     server->stopping = true;

@@ -149,6 +149,7 @@ void server_session_gone(struct server *server);
 /* --- http2.c --- */
 void http2_accept(struct server *server, struct connection *connection, struct bytes already_read);
 void http2_drain(struct http2 *http2); /* GOAWAY, then closes with its last stream */
+void http2_cut_streams(struct http2 *http2, bool (*chosen)(const struct call *call), int error);
 void http2_flush(struct http2 *http2);
 void http2_globals(struct server *server);
 /* The sums changed: gives the connection's window back what it may. */
@@ -166,6 +167,7 @@ void stream_closed(struct stream *stream, int reason);
 void stream_start(struct stream *stream); /* a waiting one got its lane's credit */
 void stream_resume(struct stream *stream);
 void stream_cancel(struct stream *stream, int reason); /* tells the service and the client */
+void stream_cut(struct stream *stream, bool (*chosen)(const struct call *call), int error);
 void stream_stop(struct stream *stream); /* the server goes down: ends what would not end by itself */
 void stream_pool_free(struct server *server);
 

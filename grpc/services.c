@@ -37,9 +37,43 @@ static bool run_tasks(struct services *services)
     return !list_empty(&services->tasks);
 }
 
+/* --- streams that asked for a leader (metadata hasleader) --- */
+
+#define NO_LEADER_PERIODS 3 /* election timeouts: limits.tsv "no-leader periods before streams are cut" */
+
+static bool wants_leader(const struct call *call)
+{
+    struct bytes leader = call_metadata(call, "hasleader");
+    return leader.data != NULL && bytes_equal(leader, bytes_str("true"));
+}
+
+static void leaderless_too_long(struct loop_timer *timer)
+{
+    struct services *services = container_of(timer, struct services, no_leader);
+    if (!core_has_leader(services->core)) {
+        server_cut_streams(services->server, wants_leader, ERR_NO_LEADER);
+    }
+}
+
+static void watch_leader(struct services *services)
+{
+    bool leaderless = !core_has_leader(services->core);
+    if (leaderless == services->leaderless) {
+        return;
+    }
+    services->leaderless = leaderless;
+    if (leaderless) {
+        loop_timer_set(services->loop, &services->no_leader,
+                       loop_now_ms(services->loop) + NO_LEADER_PERIODS * (uint64_t)services->election_ms);
+    } else {
+        loop_timer_stop(services->loop, &services->no_leader);
+    }
+}
+
 static bool run(struct loop_hook *hook)
 {
     struct services *services = container_of(hook, struct services, hook);
+    watch_leader(services);
     bool more = service_watch_run(services);
     return run_tasks(services) || more;
 }
@@ -130,8 +164,7 @@ int services_intercept(void *owner, struct call *call)
     if (version.data != NULL && !utf8_valid(version)) {
         return ERR_INVALID_CLIENT_API_VERSION;
     }
-    struct bytes leader = call_metadata(call, "hasleader");
-    if (leader.data != NULL && bytes_equal(leader, bytes_str("true")) && !core_has_leader(services->core)) {
+    if (wants_leader(call) && !core_has_leader(services->core)) {
         return ERR_NO_LEADER;
     }
     return 0;
@@ -141,6 +174,9 @@ void services_register(struct services *services, struct server *server)
 {
     list_init(&services->tasks);
     list_init(&services->watching);
+    services->server = server;
+    services->election_ms = services->election_ms == 0 ? 1000 : services->election_ms;
+    services->no_leader.fire = leaderless_too_long;
     services->hook.run = run;
     loop_hook_add(services->loop, &services->hook);
     service_kv(services, server);
@@ -155,4 +191,5 @@ void services_register(struct services *services, struct server *server)
 void services_close(struct services *services)
 {
     loop_hook_remove(services->loop, &services->hook);
+    loop_timer_stop(services->loop, &services->no_leader);
 }

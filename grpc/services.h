@@ -15,9 +15,13 @@ struct services {
     struct loop *loop;
     uint32_t max_txn_ops;     /* --max-txn-ops */
     size_t max_request_bytes; /* --max-request-bytes: RangeStream's chunks are steered to it */
+    uint32_t election_ms;     /* --election-timeout; 0 = 1000 */
 
     /* private */
+    struct server *server;
     struct loop_hook hook;
+    struct loop_timer no_leader; /* runs while there is none */
+    bool leaderless;
     struct list tasks;    /* of service_task.node */
     struct list watching; /* watch streams with something to pull */
 };

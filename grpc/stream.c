@@ -357,11 +357,23 @@ void stream_cancel(struct stream *s, int reason)
     s->call.handler = NULL;
 }
 
+static void cut(struct stream *s, int error)
+{
+    stream_cancel(s, error);
+    stream_finish(s, error_code(error), bytes_str(error_text(error)));
+}
+
 void stream_stop(struct stream *s)
 {
     if (s->phase == STREAM_RUNNING && s->call.route->kind == CALL_STREAM) {
-        stream_cancel(s, ERR_STOPPED);
-        stream_finish(s, error_code(ERR_STOPPED), bytes_str(error_text(ERR_STOPPED)));
+        cut(s, ERR_STOPPED);
+    }
+}
+
+void stream_cut(struct stream *s, bool (*chosen)(const struct call *call), int error)
+{
+    if (s->phase == STREAM_RUNNING && s->call.route->kind != CALL_UNARY && chosen(&s->call)) {
+        cut(s, error);
     }
 }
 

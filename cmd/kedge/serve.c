@@ -243,7 +243,8 @@ static void open_client_ports(struct serving *serving)
     serving->services = (struct services){.core = serving->member.core,
                                           .loop = &serving->loop,
                                           .max_txn_ops = (uint32_t)config->max_txn_ops,
-                                          .max_request_bytes = config->max_request_bytes};
+                                          .max_request_bytes = config->max_request_bytes,
+                                          .election_ms = (uint32_t)config->election_timeout_ms};
     /* In the order in which a turn runs them: what the server lets through, the core, what the services go on with. */
     serving->core_hook.run = run_core;
     serving->core_timer.fire = core_due;
