@@ -175,6 +175,7 @@ struct core_lease_call {
 
     /* out */
     int64_t ttl_s, granted_ttl_s;
+    bool keys_here; /* with_keys, and this member leads: the keys are not copied, ask its table (kv/lease_query.h) */
     struct bytes *keys;
     size_t key_count;
 

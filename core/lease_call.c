@@ -116,9 +116,7 @@ static void look_up_here(struct core_lease_call *call)
     if (error == 0) {
         call->ttl_s = info.ttl_s;
         call->granted_ttl_s = info.granted_ttl_s;
-        if (call->with_keys) {
-            call->keys = lease_keys(kv_leases(core->kv), call->id, call->arena, &call->key_count);
-        }
+        call->keys_here = call->with_keys;
     }
     end(call, error);
 }
@@ -276,6 +274,7 @@ static int start(struct core *core, struct core_lease_call *call, bool question)
     call->ttl_s = call->granted_ttl_s = 0;
     call->keys = NULL;
     call->key_count = 0;
+    call->keys_here = false;
     call->expires_ms = core->now_ms + core->config.request_timeout_ms;
     list_init(&call->node);
     list_init(&call->waiter.node);

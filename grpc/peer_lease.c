@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/pb.h"
 #include "kv/lease.pb-c.h"
+#include "kv/lease_query.h"
 
 struct lease_page {
     struct core_request barrier;
@@ -114,6 +115,20 @@ void peer_lease_renew(struct core *core, struct http1_request *request)
 
 /* --- time to live --- */
 
+static void add_keys(struct lease_table *table, struct arena *arena, Etcdserverpb__LeaseTimeToLiveResponse *response)
+{
+    struct lease_query *query = lease_query_keys(table, response->id);
+    while (!lease_query_step(query, SIZE_MAX)) {
+    }
+    const struct bytes *keys = lease_query_found_keys(query, &response->n_keys);
+    response->keys = arena_alloc(arena, (response->n_keys + 1) * sizeof *response->keys);
+    for (size_t i = 0; i < response->n_keys; i++) {
+        struct bytes key = arena_copy(arena, keys[i]);
+        response->keys[i] = (ProtobufCBinaryData){.len = key.len, .data = (uint8_t *)key.data};
+    }
+    lease_query_free(query);
+}
+
 static void time_to_live(struct lease_page *page)
 {
     struct lease_table *table = kv_leases(core_kv(page->core));
@@ -138,11 +153,7 @@ static void time_to_live(struct lease_page *page)
     response.ttl = info.ttl_s;
     response.grantedttl = info.granted_ttl_s;
     if (request->keys) {
-        struct bytes *keys = lease_keys(table, info.id, arena, &response.n_keys);
-        response.keys = arena_alloc(arena, (response.n_keys + 1) * sizeof *response.keys);
-        for (size_t i = 0; i < response.n_keys; i++) {
-            response.keys[i] = (ProtobufCBinaryData){.len = keys[i].len, .data = (uint8_t *)keys[i].data};
-        }
+        add_keys(table, arena, &response);
     }
     respond(page->request, &wrapped.base);
 }

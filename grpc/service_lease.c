@@ -1,5 +1,5 @@
 /* etcdserverpb.Lease (mvcc.md "Leases"). */
-#include "grpc/services.h"
+#include "grpc/lease_list.h"
 
 #include "base/check.h"
 #include "kv/lease.h"
@@ -70,6 +70,7 @@ static void ask(struct services *services, struct call *call, const ProtobufCMes
 struct ttl_call {
     struct core_lease_call lease;
     struct call *call;
+    struct services *services;
 };
 
 static void time_to_live_told(struct core_lease_call *lease, int error)
@@ -78,6 +79,10 @@ static void time_to_live_told(struct core_lease_call *lease, int error)
     struct core *core = lease->core;
     if (error != 0 && error != ERR_LEASE_NOT_FOUND) {
         call_fail(ttl->call, error);
+        return;
+    }
+    if (lease->keys_here) {
+        lease_list_keys(ttl->services, ttl->call, lease->id, lease->ttl_s, lease->granted_ttl_s);
         return;
     }
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
@@ -110,6 +115,7 @@ static void time_to_live(void *service, struct call *call, const ProtobufCMessag
     struct services *services = service;
     struct ttl_call *ttl = arena_zalloc(&call->arena, sizeof *ttl);
     *ttl = (struct ttl_call){.call = call,
+                             .services = services,
                              .lease = {.done = time_to_live_told,
                                        .owner = ttl,
                                        .id = request->id,
@@ -125,22 +131,7 @@ static void time_to_live(void *service, struct call *call, const ProtobufCMessag
 
 static void answer_leases(struct lease_call *lease)
 {
-    struct core *core = lease->services->core;
-    struct arena *arena = &lease->call->arena;
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    core_header(core, &header, true);
-    Etcdserverpb__LeaseLeasesResponse response = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
-    response.header = &header;
-    struct lease_entry *entries = lease_list(kv_leases(core_kv(core)), arena, &response.n_leases);
-    lease_list_sort(entries, response.n_leases);
-    response.leases = arena_alloc(arena, (response.n_leases + 1) * sizeof *response.leases);
-    Etcdserverpb__LeaseStatus *statuses = arena_alloc(arena, (response.n_leases + 1) * sizeof *statuses);
-    for (size_t i = 0; i < response.n_leases; i++) {
-        etcdserverpb__lease_status__init(&statuses[i]);
-        statuses[i].id = entries[i].id;
-        response.leases[i] = &statuses[i];
-    }
-    call_reply(lease->call, &response.base);
+    lease_list_leases(lease->services, lease->call);
 }
 
 static void leases(void *service, struct call *call, const ProtobufCMessage *message)

@@ -1,5 +1,5 @@
-/* The replicated half of the leases, and questions. The clock half is lease_clock.c, revoking lease_revoke.c, rows
- * lease_row.c. */
+/* The replicated half of the leases, and questions. Those with long answers are in lease_query.c,
+ * the clock half is in lease_clock.c, revoking in lease_revoke.c, rows in lease_row.c. */
 #include "kv/lease.h"
 
 #include "base/check.h"
@@ -19,6 +19,7 @@ struct lease_table *lease_table_new(const struct lease_config *config)
     keymap_init(&t->by_id, config->hash_seed);
     keymap_init(&t->by_key, config->hash_seed);
     list_init(&t->all);
+    list_init(&t->queries);
     return t;
 }
 
@@ -27,6 +28,7 @@ void lease_table_free(struct lease_table *t)
     if (t == NULL) {
         return;
     }
+    lease_query_lose(t);
     list_each(node, &t->all)
     {
         lease_remove(t, container_of(node, struct lease, all));
@@ -66,6 +68,7 @@ static struct lease *add(struct lease_table *t, int64_t id, int64_t ttl_s)
     list_init(&l->waiters);
     put_be64(l->id_bytes, (uint64_t)id);
     keymap_insert(&t->by_id, &l->by_id, bytes_of(l->id_bytes, sizeof l->id_bytes));
+    l->granted = ++t->granted;
     list_push_back(&t->all, &l->all);
     return l;
 }
@@ -137,7 +140,6 @@ static void unbind(struct lease_key *k)
     if (k->slot != last) {
         l->keys[k->slot] = l->keys[last];
         l->keys[k->slot]->slot = k->slot;
-        l->sorted = false;
     }
 }
 
@@ -151,7 +153,6 @@ static void bind(struct lease *l, struct lease_key *k)
     k->lease = l;
     k->slot = l->key_count;
     l->keys[l->key_count++] = k;
-    l->sorted = l->key_count == 1;
 }
 
 void lease_key_free(struct lease_table *t, struct lease_key *k)
@@ -211,6 +212,7 @@ void lease_remove(struct lease_table *t, struct lease *l)
     for (size_t i = 0; i < l->key_count; i++) {
         lease_key_free(t, l->keys[i]);
     }
+    lease_query_passes(t, l);
     keymap_remove(&t->by_id, &l->by_id);
     list_remove(&l->all);
     lease_tell_waiters(l, ERR_LEASE_NOT_FOUND);
@@ -248,71 +250,6 @@ int lease_info(const struct lease_table *t, int64_t id, uint64_t now_ms, struct 
         .keys = l->key_count,
     };
     return 0;
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-    const struct lease_key *const *ka = a, *const *kb = b;
-    return bytes_compare(bytes_of((*ka)->key, (*ka)->len), bytes_of((*kb)->key, (*kb)->len));
-}
-
-void lease_sort_keys(struct lease *l)
-{
-    if (l->sorted || l->revocation != NULL) {
-        return;
-    }
-    if (l->key_count > 1) {
-        qsort(l->keys, l->key_count, sizeof *l->keys, compare_keys);
-    }
-    for (size_t i = 0; i < l->key_count; i++) {
-        l->keys[i]->slot = i;
-    }
-    l->sorted = true;
-}
-
-struct bytes *lease_keys(struct lease_table *t, int64_t id, struct arena *arena, size_t *count)
-{
-    *count = 0;
-    struct lease *l = lease_find(t, id);
-    if (l == NULL || l->key_count == 0 || l->revocation != NULL) {
-        return NULL;
-    }
-    lease_sort_keys(l);
-    struct bytes *keys = arena_alloc(arena, l->key_count * sizeof *keys);
-    for (size_t i = 0; i < l->key_count; i++) {
-        keys[i] = arena_copy(arena, bytes_of(l->keys[i]->key, l->keys[i]->len));
-    }
-    *count = l->key_count;
-    return keys;
-}
-
-struct lease_entry *lease_list(const struct lease_table *t, struct arena *arena, size_t *count)
-{
-    size_t n = 0;
-    struct lease_entry *entries = arena_alloc(arena, (lease_count(t) + 1) * sizeof *entries);
-    list_each(node, &t->all)
-    {
-        const struct lease *l = container_of(node, struct lease, all);
-        entries[n++] = (struct lease_entry){.id = l->id, .expiry_ms = l->expiry_ms};
-    }
-    *count = n;
-    return entries;
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct lease_entry *ea = a, *eb = b;
-    if (ea->expiry_ms != eb->expiry_ms) {
-        return ea->expiry_ms < eb->expiry_ms ? -1 : 1;
-    }
-    return (ea->id > eb->id) - (ea->id < eb->id);
-}
-
-void lease_list_sort(struct lease_entry *entries, size_t count)
-{
-    if (count > 1) {
-        qsort(entries, count, sizeof *entries, compare_entries);
-    }
 }
 
 struct lease_stats lease_stats(const struct lease_table *t)

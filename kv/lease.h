@@ -89,17 +89,7 @@ struct lease_info {
 /* ERR_LEASE_NOT_FOUND (TimeToLive answers TTL -1 then). */
 int lease_info(const struct lease_table *t, int64_t id, uint64_t now_ms, struct lease_info *out);
 
-/* All keys of a lease in byte order, copied into the arena; *count of them. NULL and 0 if none or no lease. */
-struct bytes *lease_keys(struct lease_table *t, int64_t id, struct arena *arena, size_t *count);
-
-/* All leases, copied into the arena in no order; lease_list_sort (pure: any thread) then orders them by expiry, ties
- * and non-primaries by id. */
-struct lease_entry {
-    int64_t id;
-    uint64_t expiry_ms;
-};
-struct lease_entry *lease_list(const struct lease_table *t, struct arena *arena, size_t *count);
-void lease_list_sort(struct lease_entry *entries, size_t count);
+/* All leases, and all keys of a lease: kv/lease_query.h. */
 
 /* --- the clock half: the leader only ------------------------------------------------------------------------------ */
 

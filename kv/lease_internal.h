@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/heap.h"
+#include "base/sort.h"
 #include "kv/keymap.h"
 #include "kv/lease.h"
 
@@ -20,10 +21,10 @@ struct lease {
     struct keymap_node by_id;
     uint8_t id_bytes[8]; /* big endian: the key of by_id */
     struct list all;
+    uint64_t granted; /* 1 for the table's first, and so on: the order of `all` */
     int64_t id, ttl_s, remaining_ttl_s;
     struct lease_key **keys;
     size_t key_count, key_capacity;
-    bool sorted; /* keys are in byte order */
 
     /* The clock half. A lease has an expiry exactly when `expires` is in the heap or `handed_out` moved its heap key.
      */
@@ -32,17 +33,13 @@ struct lease {
     struct heap_node checkpoint;
     struct list waiters;
 
-    /* While it is revoked: a merge sort in steps, then handing out. */
-    struct lease_revocation *revocation;
+    struct lease_revocation *revocation; /* while it is revoked */
 };
 
-/* Bottom-up merge sort of `from` into `to`, resumable between any two elements. */
+/* First the keys are put in order, in slices, then handed out. */
 struct lease_revocation {
-    struct lease_key **from, **to;
-    size_t width;            /* runs of this length are in order */
-    size_t left, right, out; /* the merge under way: next of the left run, of the right run, next to write */
-    size_t left_end, right_end;
-    bool merging, done;
+    struct sort sort; /* has the lease's array until `sorted` */
+    bool sorted;
     size_t next;              /* handing out */
     struct lease_key *handed; /* freed by the next call */
 };
@@ -62,6 +59,8 @@ struct lease_table {
     struct lease_config config;
     struct keymap by_id, by_key;
     struct list all;
+    uint64_t granted;    /* leases so far */
+    struct list queries; /* struct lease_query.node */
     size_t keys;
     struct heap expiries, checkpoints;
     bool primary;
@@ -79,9 +78,10 @@ void lease_schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t 
 void lease_clock_forget(struct lease_table *t, struct lease *l); /* it is being removed */
 void lease_tell_waiters(struct lease *l, int error);
 void lease_spread_free(struct lease_spread *s);
-void lease_sort_keys(struct lease *l);
 void lease_revoke_abandon(struct lease *l); /* back to an ordinary array of the keys not handed out */
 void lease_remove(struct lease_table *t, struct lease *l);
+void lease_query_passes(struct lease_table *t, const struct lease *l); /* it is being removed */
+void lease_query_lose(struct lease_table *t);                          /* the table is being freed */
 /* ERR_CORRUPT_DATA, or 0 with the three fields. */
 int lease_row_decode(struct bytes key, struct bytes value, int64_t *id, int64_t *ttl_s, int64_t *remaining_ttl_s);
 void lease_key_free(struct lease_table *t, struct lease_key *k);

@@ -1,6 +1,6 @@
 #include "base/error.h"
 #include "base/random.h"
-#include "kv/lease.h"
+#include "kv/lease_query.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -24,6 +24,14 @@ static int64_t ttl(struct lease_table *t, int64_t id, uint64_t now_ms)
 {
     struct lease_info info;
     return lease_info(t, id, now_ms, &info) == 0 ? info.ttl_s : -1;
+}
+
+/* A question's whole answer; budget 1 = as slowly as can be. */
+static struct lease_query *ask(struct lease_query *query, size_t budget)
+{
+    while (!lease_query_step(query, budget)) {
+    }
+    return query;
 }
 
 static void test_grant_checks_in_etcds_order(void **state)
@@ -55,16 +63,18 @@ static void test_a_key_belongs_to_one_lease_and_moves(void **state)
     assert_int_equal(lease_of(t, k), 1);
     assert_int_equal(lease_attach(t, 2, k), 0);
     assert_int_equal(lease_of(t, k), 2);
-    struct arena arena = {0};
     size_t count;
-    assert_null(lease_keys(t, 1, &arena, &count));
-    struct bytes *keys = lease_keys(t, 2, &arena, &count);
+    struct lease_query *first = ask(lease_query_keys(t, 1), 1), *second = ask(lease_query_keys(t, 2), 1);
+    lease_query_found_keys(first, &count);
+    assert_int_equal(count, 0);
+    const struct bytes *keys = lease_query_found_keys(second, &count);
     assert_int_equal(count, 1);
     assert_true(bytes_equal(keys[0], k));
+    lease_query_free(first);
+    lease_query_free(second);
     assert_int_equal(lease_detach(t, k), 2);
     assert_int_equal(lease_detach(t, k), 0);
     assert_int_equal(lease_of(t, k), 0);
-    arena_free(&arena);
     lease_table_free(t);
 }
 
@@ -216,10 +226,9 @@ static void test_promotion_of_many_leases_spreads_their_expiry(void **state)
         lease_grant(t, i, 60 + i % 3, 0, NULL);
     }
     promote(t, 500, 1000);
-    struct arena arena = {0};
     size_t n;
-    struct lease_entry *list = lease_list(t, &arena, &n);
-    lease_list_sort(list, n);
+    struct lease_query *query = ask(lease_query_leases(t), 7);
+    const struct lease_entry *list = lease_query_entries(query, &n);
     assert_int_equal(n, count);
     size_t in_second = 0;
     for (size_t i = 0; i < n; i++) {
@@ -229,7 +238,7 @@ static void test_promotion_of_many_leases_spreads_their_expiry(void **state)
         assert_true(in_second <= LEASE_SPREAD_PER_SECOND);
     }
     assert_true(list[n - 1].expiry_ms < 1500 + 62000 + (uint64_t)count * 1000 / LEASE_SPREAD_PER_SECOND + 2000);
-    arena_free(&arena);
+    lease_query_free(query);
     lease_table_free(t);
 }
 
@@ -318,11 +327,11 @@ enum { MODEL_LEASES = 12, MODEL_KEYS = 300 };
 
 static void check_against_model(struct lease_table *t, const int *of, const bool *there)
 {
-    struct arena arena = {0};
     for (int lease = 1; lease <= MODEL_LEASES; lease++) {
         assert_int_equal(lease_exists(t, lease), there[lease]);
         size_t count, expected = 0;
-        struct bytes *keys = lease_keys(t, lease, &arena, &count);
+        struct lease_query *query = ask(lease_query_keys(t, lease), 3);
+        const struct bytes *keys = lease_query_found_keys(query, &count);
         for (int k = 0; k < MODEL_KEYS; k++) {
             uint8_t name[2] = {(uint8_t)(k >> 8), (uint8_t)k};
             assert_int_equal(lease_of(t, bytes_of(name, 2)), of[k]);
@@ -332,8 +341,58 @@ static void check_against_model(struct lease_table *t, const int *of, const bool
             }
         }
         assert_int_equal(count, expected);
+        lease_query_free(query);
     }
-    arena_free(&arena);
+}
+
+/* Leases 1 to 40 and keys 0 to 39 of lease 1 stay; others come and go between any two steps of the questions. */
+static void test_questions_in_slices_give_each_thing_that_stays_exactly_once(void **state)
+{
+    (void)state;
+    struct random random;
+    random_seed(&random, 5);
+    for (int round = 0; round < 50; round++) {
+        struct lease_table *t = table(0);
+        for (int i = 0; i < 80; i++) {
+            uint8_t name[2] = {'k', (uint8_t)(i * 7 % 80)};
+            lease_grant(t, i * 3 % 80 + 1, 10, 0, NULL);
+            lease_attach(t, 1, bytes_of(name, 2));
+        }
+        struct lease_query *leases = lease_query_leases(t), *keys = lease_query_keys(t, 1);
+        bool leases_done = false, keys_done = false;
+        while (!leases_done || !keys_done) {
+            uint8_t name[2] = {'k', (uint8_t)(40 + random_below(&random, 60))};
+            int64_t id = 41 + (int64_t)random_below(&random, 60);
+            lease_attach(t, random_below(&random, 2) == 0 ? 1 : id, bytes_of(name, 2));
+            name[1] = (uint8_t)(40 + random_below(&random, 60));
+            lease_detach(t, bytes_of(name, 2));
+            if (lease_exists(t, id)) {
+                revoke(t, id);
+            } else {
+                lease_grant(t, id, 10, 0, NULL);
+            }
+            leases_done = lease_query_step(leases, 1 + random_below(&random, 3));
+            keys_done = lease_query_step(keys, 1 + random_below(&random, 3));
+        }
+        size_t count, stays = 0;
+        const struct lease_entry *entries = lease_query_entries(leases, &count);
+        for (size_t i = 0; i < count; i++) {
+            assert_true(i == 0 || entries[i - 1].id < entries[i].id);
+            stays += entries[i].id <= 40;
+        }
+        assert_int_equal(stays, 40);
+        const struct bytes *found = lease_query_found_keys(keys, &count);
+        stays = 0;
+        for (size_t i = 0; i < count; i++) {
+            assert_true(i == 0 || bytes_compare(found[i - 1], found[i]) < 0);
+            stays += found[i].data[1] < 40;
+        }
+        assert_int_equal(stays, 40);
+        lease_query_free(leases);
+        lease_table_free(t);
+        assert_true(lease_query_lost(keys));
+        lease_query_free(keys);
+    }
 }
 
 static void test_random_histories_match_a_model(void **state)
@@ -386,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_renewals_and_grants_during_a_promotion_keep_their_own_expiry),
         cmocka_unit_test(test_checkpoints_shorten_the_next_promotion_only),
         cmocka_unit_test(test_rows_are_etcds_and_load_again),
+        cmocka_unit_test(test_questions_in_slices_give_each_thing_that_stays_exactly_once),
         cmocka_unit_test(test_random_histories_match_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
