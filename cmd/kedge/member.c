@@ -184,19 +184,51 @@ static const char **url_texts(struct arena *arena, const struct url_list *urls)
     return texts;
 }
 
-static void compute_ids(struct member *member)
+struct initial_member {
+    uint64_t id;
+    const struct config_member *config;
+};
+
+static int by_id(const void *a, const void *b)
+{
+    const struct initial_member *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* In ascending order of their ids (wal.md, end of "Start-up order"). */
+static struct initial_member *initial_members(struct member *member)
 {
     struct config *config = member->config;
-    uint64_t *ids = arena_alloc(&member->arena, (config->initial_member_count + 1) * sizeof *ids);
-    for (size_t i = 0; i < config->initial_member_count; i++) {
+    struct arena *arena = &member->arena;
+    size_t count = config->initial_member_count;
+    struct initial_member *members = arena_alloc(arena, (count + 1) * sizeof *members);
+    uint64_t *ids = arena_alloc(arena, (count + 1) * sizeof *ids);
+    for (size_t i = 0; i < count; i++) {
         const struct config_member *peer = &config->initial_members[i];
-        ids[i] = ids_member(url_texts(&member->arena, &peer->peer_urls), peer->peer_urls.count,
-                            config->initial_cluster_token);
+        ids[i] = ids_member(url_texts(arena, &peer->peer_urls), peer->peer_urls.count, config->initial_cluster_token);
+        members[i] = (struct initial_member){.id = ids[i], .config = peer};
         if (strcmp(peer->name, config->name) == 0) {
             member->id = ids[i];
         }
     }
-    member->cluster_id = ids_cluster(ids, config->initial_member_count);
+    member->cluster_id = ids_cluster(ids, count);
+    qsort(members, count, sizeof *members, by_id);
+    return members;
+}
+
+/* The first entries of a new cluster: its members, one after the other, committed. */
+static struct raft_entry *first_entries(struct member *member, const struct initial_member *members)
+{
+    size_t count = member->config->initial_member_count;
+    struct raft_entry *entries = arena_zalloc(&member->arena, (count + 1) * sizeof *entries);
+    for (size_t i = 0; i < count; i++) {
+        const struct url_list *urls = &members[i].config->peer_urls;
+        struct bytes change = kv_bootstrap_conf_change(members[i].id, members[i].config->name,
+                                                       url_texts(&member->arena, urls), urls->count, &member->arena);
+        entries[i] =
+            (struct raft_entry){.index = i + 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
+    }
+    return entries;
 }
 
 static void bootstrap(struct member *member)
@@ -205,23 +237,19 @@ static void bootstrap(struct member *member)
     if (wrong != NULL) {
         log_fatal("discovery failed", log_str("error", wrong));
     }
-    compute_ids(member);
-    /* The first entry of a one-member cluster: itself, committed (wal.md, end of "Start-up order"). */
-    const struct config_member *self = config_self(member->config);
-    struct bytes change =
-        kv_bootstrap_conf_change(member->id, member->config->name, url_texts(&member->arena, &self->peer_urls),
-                                 self->peer_urls.count, &member->arena);
-    const struct raft_entry entry = {
-        .index = 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
-    const struct raft_hard_state state = {.term = 1, .commit = 1};
+    size_t count = member->config->initial_member_count;
+    struct raft_entry *entries = first_entries(member, initial_members(member));
+    const struct raft_hard_state state = {.term = 1, .commit = count};
     struct wal_config settings = wal_settings(member);
     char *reason = NULL;
-    int error = wal_create(&settings, (struct wal_metadata){member->id, member->cluster_id}, &entry, 1, &state,
+    int error = wal_create(&settings, (struct wal_metadata){member->id, member->cluster_id}, entries, count, &state,
                            &member->wal, &reason);
     if (error != 0) {
         refuse("failed to create the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
     }
-    shared_unref(entry.data);
+    for (size_t i = 0; i < count; i++) {
+        shared_unref(entries[i].data);
+    }
     wal_close(member->wal); /* and opened as every other time: one path */
     log_info("starting local member", log_hex("local-member-id", member->id),
              log_hex("cluster-id", member->cluster_id));
