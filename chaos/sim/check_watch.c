@@ -30,17 +30,17 @@ static uint64_t event_digest(const struct model_change *c)
     return model_digest_row(1, &fields);
 }
 
-static void judge_event(struct sim *s, struct sim_watch *w, const struct sim_record *r)
+void sim_check_event(struct sim *s, struct sim_watch *w, const struct sim_event *e)
 {
     const struct model *m = &s->check.model;
     const struct model_change *c = next_change(m, w);
-    if (c == NULL || c->main != r->rev || c->key != r->key || c->dead != r->dead || event_digest(c) != r->digest) {
+    if (c == NULL || c->main != e->rev || c->key != e->key || c->dead != e->dead || event_digest(c) != e->digest) {
         sim_fail(s, "a watch of keys %d to %d got key %d at revision %" PRId64 ", due was key %d at %" PRId64, w->lo,
-                 w->hi, r->key, r->rev, c == NULL ? -1 : c->key, c == NULL ? 0 : c->main);
+                 w->hi, e->key, e->rev, c == NULL ? -1 : c->key, c == NULL ? 0 : c->main);
         return;
     }
     const struct model_change *old = model_at(m, c->key, c->main - 1);
-    bool wrong = r->has_prev ? old == NULL || !w->prev_kv || model_digest_change(1, old) != r->prev_digest
+    bool wrong = e->has_prev ? old == NULL || !w->prev_kv || model_digest_change(1, old) != e->prev_digest
                              : w->prev_kv && old != NULL && c->main - 1 >= m->compacted;
     if (wrong) {
         sim_fail(s, "the event of key %d at revision %" PRId64 " has the wrong previous value, or none", c->key,
@@ -49,39 +49,33 @@ static void judge_event(struct sim *s, struct sim_watch *w, const struct sim_rec
     w->next++;
 }
 
-static void judge(struct sim *s, struct sim_watch *w, const struct sim_record *r)
+void sim_check_progress(struct sim *s, struct sim_watch *w, int64_t rev)
 {
-    const struct model_change *c;
-    switch (r->kind) {
-    case SIM_EVENT:
-        judge_event(s, w, r);
-        break;
-    case SIM_PROGRESS:
-        c = next_change(&s->check.model, w);
-        if (c != NULL && c->main <= r->rev) {
-            sim_fail(s, "a watch of keys %d to %d was told progress %" PRId64 " before the event of revision %" PRId64,
-                     w->lo, w->hi, r->rev, c->main);
-        }
-        break;
-    case SIM_COMPACTED:
-        if (r->rev > s->check.model.compacted) {
-            sim_fail(s, "a watch was cancelled by compaction %" PRId64 ", which there was not", r->rev);
-        }
-        w->position = r->rev;
-        break;
+    const struct model_change *c = next_change(&s->check.model, w);
+    if (c != NULL && c->main <= rev) {
+        sim_fail(s, "a watch of keys %d to %d was told progress %" PRId64 " before the event of revision %" PRId64,
+                 w->lo, w->hi, rev, c->main);
+    }
+    if (rev > s->check.model.revision) {
+        sim_fail(s, "a watch was told progress %" PRId64 ", the log ends at %" PRId64, rev, s->check.model.revision);
     }
 }
 
-void sim_check_watches(struct sim *s, bool complete)
+void sim_check_cancelled(struct sim *s, struct sim_watch *w, int64_t compact_revision)
+{
+    if (compact_revision > s->check.model.compacted || compact_revision <= w->resume) {
+        sim_fail(s, "a watch at revision %" PRId64 " was cancelled by compaction %" PRId64, w->resume,
+                 compact_revision);
+    }
+    w->position = compact_revision;
+}
+
+void sim_check_watches_complete(struct sim *s)
 {
     for (int i = 0; i < SIM_WATCHERS; i++) {
         for (int j = 0; j < SIM_WATCHES; j++) {
             struct sim_watch *w = &s->watchers[i].watches[j];
-            for (size_t k = 0; k < w->record_count; k++) {
-                judge(s, w, &w->records[k]);
-            }
-            w->record_count = 0;
-            const struct model_change *c = complete && w->alive ? next_change(&s->check.model, w) : NULL;
+            const struct model_change *c = w->alive ? next_change(&s->check.model, w) : NULL;
             if (c != NULL) {
                 sim_fail(s, "a watch of keys %d to %d never got revision %" PRId64, w->lo, w->hi, c->main);
             }

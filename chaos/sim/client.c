@@ -1,4 +1,4 @@
-/* Clients that change and read, one request at a time each. */
+/* Clients that change and read, one request at a time each, at any member. */
 #include "base/check.h"
 #include "base/error.h"
 #include "chaos/sim/internal.h"
@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #define PAUSE_MS 80
-#define BUSY_PAUSE_MS 8 /* one seed in four */
+#define BUSY_PAUSE_MS 8      /* one seed in four */
+#define CLUSTER_PAUSE_MS 210 /* about 50 requests a second together */
 
 enum { OP_PUT, OP_DELETE, OP_TXN, OP_COMPACT, OP_GRANT, OP_REVOKE };
 
@@ -25,7 +26,10 @@ static ProtobufCBinaryData text(char *t)
 static void rest(struct sim_client *c)
 {
     c->state = SIM_IDLE;
-    c->due_ms = c->sim->now_ms + random_below(rnd(c), c->sim->config.seed % 4 == 0 ? BUSY_PAUSE_MS : PAUSE_MS);
+    uint64_t pause = c->sim->config.members > 1     ? CLUSTER_PAUSE_MS
+                     : c->sim->config.seed % 4 == 0 ? BUSY_PAUSE_MS
+                                                    : PAUSE_MS;
+    c->due_ms = c->sim->now_ms + random_below(rnd(c), pause);
 }
 
 static int64_t some_lease(struct sim_client *c)
@@ -88,41 +92,59 @@ static struct model_outcome told_by(const struct sim_client *c, const ProtobufCM
     return told;
 }
 
+/* The state machine's own answers. After any other error nobody knows what became of the request. */
+static bool decided(int error)
+{
+    return error == 0 || error == ERR_LEASE_NOT_FOUND || error == ERR_LEASE_EXIST || error == ERR_COMPACTED ||
+           error == ERR_FUTURE_REV;
+}
+
+/* As the slowest clock of a holder may count. */
+static uint64_t holds_until(const struct sim_client *c, int64_t ttl_s)
+{
+    return c->started_ms + (uint64_t)ttl_s * 1000 * 1000 / SIM_RATE_MAX;
+}
+
 static void changed(struct core_request *request, int error, ProtobufCMessage *response)
 {
     struct sim_client *c = request->owner;
     c->proposed = false;
     sim_trace(c->sim, "answer", c->op_id, (uint64_t)(int64_t)error);
-    bool unknown = error == ERR_TIMEOUT || error == ERR_STOPPED || error == ERR_CONTEXT_DEADLINE_EXCEEDED;
-    if (!unknown) {
+    if (decided(error)) {
         struct model_outcome told = {.error = error};
         if (error == 0) {
             told = told_by(c, response);
         }
-        sim_check_acknowledged(&c->sim->check, c->op_id, &told);
+        sim_check_acknowledged(c->sim, c->op_id, &told);
         if (error == 0 && c->kind == OP_GRANT) {
             int64_t ttl = ((const Etcdserverpb__LeaseGrantResponse *)response)->ttl;
-            sim_check_lease_told(&c->sim->check, c->lease, c->started_ms + (uint64_t)ttl * 1000);
+            sim_check_lease_told(c->sim, c->lease, holds_until(c, ttl));
         }
     }
     rest(c);
+}
+
+/* For the answer, as long as its patience lasts. */
+static void wait(struct sim_client *c)
+{
+    c->state = SIM_BUSY;
+    c->started_ms = c->sim->now_ms;
+    c->due_ms = c->sim->config.members == 1 ? SIM_NEVER : c->sim->now_ms + sim_between(c->sim, 300, 9000);
 }
 
 static void propose(struct sim_client *c, int kind, Internal *internal)
 {
     c->kind = kind;
     c->request = (struct core_request){.done = changed, .owner = c};
-    int error = core_propose(c->sim->core, &c->request, internal);
+    int error = core_propose(c->at->core, &c->request, internal);
     if (error != 0) {
         rest(c);
         return;
     }
-    c->state = SIM_BUSY;
-    c->due_ms = SIM_NEVER;
-    c->started_ms = c->sim->now_ms;
+    wait(c);
     c->proposed = true;
     c->op_id = c->request.id;
-    sim_check_proposed(&c->sim->check, c->op_id);
+    sim_check_proposed(c->sim, c->op_id, sim_request_digest(internal));
     sim_trace(c->sim, "propose", c->op_id, (uint64_t)kind);
 }
 
@@ -196,7 +218,7 @@ static void do_txn(struct sim_client *c)
     compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
     struct buffer row = {0};
     struct row_fields fields = {0};
-    if (kv_row_at(c->sim->kv, bytes_str(c->key), kv_revision(c->sim->kv), &row) == 0) {
+    if (kv_row_at(c->at->kv, bytes_str(c->key), kv_revision(c->at->kv), &row) == 0) {
         row_decode(buffer_bytes(&row), &fields);
     }
     compare.mod_revision = random_below(rnd(c), 4) == 0 ? 0 : fields.mod_revision;
@@ -223,7 +245,7 @@ static void do_compact(struct sim_client *c)
 {
     Internal internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     Etcdserverpb__CompactionRequest request = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
-    request.revision = kv_revision(c->sim->kv) + 1 - (int64_t)random_below(rnd(c), 30);
+    request.revision = kv_revision(c->at->kv) + 1 - (int64_t)random_below(rnd(c), 30);
     internal.compaction = &request;
     if (request.revision < 1) {
         rest(c);
@@ -252,15 +274,33 @@ static void do_revoke(struct sim_client *c)
     propose(c, OP_REVOKE, &internal);
 }
 
-static void do_keepalive(struct sim_client *c)
+/* The leader renews, once it has made sure that it still leads (mvcc.md "Leases"). */
+static void confirmed(struct core_request *request, int error, ProtobufCMessage *response)
 {
-    int64_t id = some_lease(c), ttl_s = 0;
-    int error = lease_renew(kv_leases(c->sim->kv), id, sim_core_now(c->sim), &ttl_s, NULL);
-    sim_trace(c->sim, "keepalive", (uint64_t)id, (uint64_t)(int64_t)error);
+    (void)response;
+    struct sim_client *c = request->owner;
+    c->proposed = false;
+    int64_t ttl_s = 0;
     if (error == 0) {
-        sim_check_lease_told(&c->sim->check, id, c->sim->now_ms + (uint64_t)ttl_s * 1000);
+        error = lease_renew(kv_leases(c->at->kv), c->lease, sim_member_clock(c->at), &ttl_s, NULL);
+    }
+    sim_trace(c->sim, "keepalive", (uint64_t)c->lease, (uint64_t)(int64_t)error);
+    if (error == 0) {
+        sim_check_lease_told(c->sim, c->lease, holds_until(c, ttl_s));
     }
     rest(c);
+}
+
+static void do_keepalive(struct sim_client *c)
+{
+    c->lease = some_lease(c);
+    c->request = (struct core_request){.done = confirmed, .owner = c};
+    if (c->lease == 0 || !lease_is_primary(kv_leases(c->at->kv)) || core_barrier(c->at->core, &c->request) != 0) {
+        rest(c);
+        return;
+    }
+    c->proposed = true;
+    wait(c);
 }
 
 /* --- reads ---------------------------------------------------------------------------------------------------------
@@ -286,7 +326,7 @@ static void judge_rows(struct sim_client *c)
         sim_fail(c->sim, "a range counts %lld and has %zu rows", (long long)c->range.range.count, read.count);
     }
     sim_trace(c->sim, "read", (uint64_t)read.revision, read.digest);
-    sim_check_read(&c->sim->check, read, c->floor);
+    sim_check_read(c->sim, read, c->floor);
 }
 
 static void finish_read(struct sim_client *c)
@@ -328,32 +368,20 @@ static void do_range(struct sim_client *c)
     c->range_request.key = text(c->key);
     c->range_request.range_end = some_end(c, MODEL_KEYS);
     c->range_request.serializable = random_below(rnd(c), 3) == 0;
-    c->floor = c->range_request.serializable ? 0 : c->sim->check.floor;
+    c->floor = c->range_request.serializable ? 0 : sim_check_floor(c->sim);
     c->range = (struct core_range){.done = ranged, .owner = c};
-    if (core_range(c->sim->core, &c->range, &c->range_request) != 0) {
+    if (core_range(c->at->core, &c->range, &c->range_request) != 0) {
         rest(c);
         return;
     }
     c->ranging = true;
-    c->state = SIM_BUSY;
-    c->due_ms = SIM_NEVER;
+    wait(c);
 }
 
 /* --- */
 
-void sim_client_run(struct sim_client *c)
+static void begin(struct sim_client *c)
 {
-    if (c->sim->now_ms < c->due_ms) {
-        return;
-    }
-    if (c->state == SIM_HOLDING) {
-        finish_read(c);
-        return;
-    }
-    if (c->sim->quiet) {
-        c->due_ms = SIM_NEVER;
-        return;
-    }
     uint64_t what = random_below(rnd(c), 100);
     if (what < 45) {
         do_put(c, what < 12);
@@ -374,10 +402,21 @@ void sim_client_run(struct sim_client *c)
     }
 }
 
-void sim_client_cut(struct sim_client *c)
+/* Whom to ask: most often the same as before. False: nobody, for now. */
+static bool choose(struct sim_client *c)
+{
+    struct sim *s = c->sim;
+    if (c->at == NULL || !sim_member_serves(c->at) || sim_chance(s, 30)) {
+        c->at = &s->members[random_below(rnd(c), s->member_count)];
+    }
+    return sim_member_serves(c->at);
+}
+
+/* Leaves what it has asked for; nobody knows what becomes of it. */
+static void give_up(struct sim_client *c)
 {
     if (c->proposed) {
-        core_cancel(c->sim->core, &c->request);
+        core_cancel(c->at->core, &c->request);
     }
     if (c->ranging) {
         core_range_cancel(&c->range);
@@ -387,4 +426,31 @@ void sim_client_cut(struct sim_client *c)
     }
     c->proposed = c->ranging = c->open = false;
     rest(c);
+}
+
+void sim_client_run(struct sim_client *c)
+{
+    struct sim *s = c->sim;
+    if (s->now_ms < c->due_ms) {
+        return;
+    }
+    if (c->state == SIM_HOLDING) {
+        finish_read(c);
+    } else if (c->state == SIM_BUSY) {
+        give_up(c);
+        c->at = NULL;
+    } else if (s->quiet || s->idle) {
+        c->due_ms = SIM_NEVER;
+    } else if (choose(c)) {
+        begin(c);
+        c->at->dirty = true;
+    } else {
+        c->due_ms = s->now_ms + sim_between(s, 5, 100);
+    }
+}
+
+void sim_client_cut(struct sim_client *c)
+{
+    give_up(c);
+    c->at = NULL;
 }

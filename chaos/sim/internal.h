@@ -1,71 +1,33 @@
-/* What the files of the simulator share.
+/* What the files of the simulator share. The checkers' part is chaos/sim/check.h.
  *
- *   run.c          virtual time: lives, crashes, the last quiet life
+ *   run.c          virtual time: storms, calm, the quiet end
  *   life.c         a member put together from its disk, taken apart by a crash
+ *   member.c       a member's clock, its turn, who is there
  *   jobs.c         the core's world: log, store and worker, each late by a random while
+ *   net.c          messages on their way, links that are cut
+ *   nemesis.c      faults
+ *   reshape.c      members added, promoted, removed; leadership handed over
  *   client.c       clients that write, read, hold leases, compact
- *   watcher.c      clients that watch, and resume where they stopped
- *   check.c, check_watch.c    what must hold */
+ *   watcher.c      clients that watch, and resume where they stopped */
 #ifndef CHAOS_SIM_INTERNAL_H
 #define CHAOS_SIM_INTERNAL_H
 
+#include "base/heap.h"
 #include "base/random.h"
-#include "chaos/sim/model.h"
+#include "chaos/sim/check.h"
 #include "chaos/sim/sim.h"
 #include "core/core.h"
 #include "kv/watch.h"
 #include "raft/raft.h"
 #include "raft/wal/wal.h"
 
-struct sim;
-
 enum { SIM_CLIENTS = 6, SIM_WATCHERS = 3, SIM_WATCHES = 4 };
 #define SIM_NEVER UINT64_MAX
-
-/* --- checkers ------------------------------------------------------------------------------------------------------
- */
-
-/* A change that was proposed. What it was told is compared with the model when its entry is met in the log. */
-struct sim_op {
-    uint64_t id;
-    bool acknowledged, logged;
-    struct model_outcome told;
-};
-
-/* A read: the state at a revision, judged once the model is that far. */
-struct sim_read {
-    int64_t revision;
-    int lo, hi;
-    uint64_t digest;
-    size_t count;
-};
-
-/* An entry that was synced, or that a start found in the log: there for good. */
-struct sim_entry {
-    uint64_t term;
-    enum raft_entry_type type;
-    struct shared *data;
-};
-
-struct sim_told_lease {
-    int64_t id;
-    uint64_t until_ms; /* the holder was told that it lasts at least so long */
-};
-
-struct sim_check {
-    struct sim *sim;
-    struct model model;
-    struct sim_op *ops;
-    size_t op_count, op_capacity, op_judged; /* ops below were acknowledged and found, or are unknown for good */
-    struct sim_read *reads;
-    size_t read_count, read_capacity;
-    struct sim_entry *log; /* [i] = entry i + 1 */
-    size_t log_count, log_capacity;
-    size_t fed;
-    struct sim_told_lease *told;
-    size_t told_count;
-    int64_t floor; /* highest revision that anybody was told */
-};
+#define SIM_HEARTBEAT_MS 100
+#define SIM_ELECTION_MS 1000
+/* Speed of clocks, in thousandths. */
+#define SIM_RATE_MIN 900
+#define SIM_RATE_MAX 1100
 
 /* --- clients -------------------------------------------------------------------------------------------------------
  */
@@ -74,8 +36,10 @@ enum sim_client_state { SIM_IDLE, SIM_BUSY, SIM_HOLDING };
 
 struct sim_client {
     struct sim *sim;
+    struct sim_member *at; /* whom it asks; NULL = to be chosen */
     enum sim_client_state state;
     uint64_t due_ms, started_ms;
+    uint64_t patience_ms; /* it leaves a request that takes longer */
     struct core_request request;
     bool proposed; /* request is open */
     uint64_t op_id;
@@ -90,24 +54,11 @@ struct sim_client {
     struct buffer rows;
 };
 
-enum sim_record_kind { SIM_EVENT, SIM_PROGRESS, SIM_COMPACTED };
-
-/* What a watch was sent, until the model can judge it. */
-struct sim_record {
-    enum sim_record_kind kind;
-    int64_t rev;
-    int key;
-    bool dead, has_prev;
-    uint64_t digest, prev_digest;
-};
-
 struct sim_watch {
     int lo, hi;
     bool single, from_key, prev_kv, progress;
     int64_t resume; /* the next start_revision; 0 = never created */
     bool alive, created;
-    struct sim_record *records;
-    size_t record_count, record_capacity;
     /* judged: */
     int64_t position; /* sees changes from here on */
     size_t next;      /* in the model's changes */
@@ -115,14 +66,15 @@ struct sim_watch {
 
 struct sim_watcher {
     struct sim *sim;
+    struct sim_member *at;
     struct watch_stream *stream;
     bool ready;
-    uint64_t due_ms;
+    uint64_t due_ms, move_ms; /* pulls; tries to find a member, or goes to another one */
     struct watch_out out;
     struct sim_watch watches[SIM_WATCHES];
 };
 
-/* --- the member ----------------------------------------------------------------------------------------------------
+/* --- a member ------------------------------------------------------------------------------------------------------
  */
 
 struct sim_queue {
@@ -135,30 +87,87 @@ struct sim_finished {
     uint64_t due_ms;
 };
 
-struct sim {
-    struct sim_config config;
-    struct sim_result *result;
-    struct random random;
-    uint64_t now_ms;
+enum sim_member_state {
+    SIM_ABSENT, /* never was, or was removed from the cluster and has ended */
+    SIM_DOWN,   /* starts again at start_ms */
+    SIM_UP,
+};
+
+struct sim_member {
+    struct sim *sim;
+    unsigned slot;
+    uint64_t id;
+    enum sim_member_state state;
+    bool first;   /* one of those that the cluster began with */
+    bool leaving; /* it was removed: to be stopped */
+    uint64_t start_ms;
     struct memory_fs *disk;
     struct backend *backend;
     size_t commits_told; /* commits that the core knows to be durable */
+    struct sim_shadow shadow;
+
+    /* clock: local time passed clock_base when true time was clock_from, and runs at rate thousandths */
+    uint64_t clock_base, clock_from, rate;
 
     /* this life */
     unsigned life;
-    bool crashed, dying, quiet; /* quiet: no new work; leases run out */
+    bool crashed, dying, checked, dirty; /* checked: its state after the start; dirty: a turn is due */
+    uint64_t crash_ms;                   /* planned */
+    uint64_t paused_ms, stalled_ms;      /* stands still until then; the disk does */
     struct wal *wal;
     struct wal_contents contents;
     struct kv *kv;
     struct watch_hub *hub;
     struct core *core;
+    struct raft *raft; /* the core's */
     struct core_env env;
     struct sim_queue log_queue, store_queue, work_queue;
     struct sim_finished finished[256];
     size_t finished_count;
-    uint64_t recovered; /* last entry of the log at this start */
+    uint64_t recovered;                         /* last entry of the log at this start */
+    uint64_t reached_since_ms[SIM_MEMBERS_MAX]; /* by slot; 0 = not reached */
+    bool unreachable[SIM_MEMBERS_MAX];          /* to be told */
     struct core_hash *hash;
     bool hashed;
+    struct kv_hash_result hash_result;
+};
+
+/* --- the network ---------------------------------------------------------------------------------------------------
+ */
+
+struct sim_net {
+    struct heap packets;
+    uint64_t sequence;
+    bool cut[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX]; /* [from][to] */
+    uint64_t last_due[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX];
+    unsigned loss, doubling, reordering; /* per mille */
+    uint64_t latency_ms;                 /* at most */
+};
+
+struct sim_nemesis {
+    uint64_t next_ms; /* the next thing to do */
+    bool storm;
+    uint64_t turn_ms;   /* when storm and calm change over */
+    uint32_t allowed;   /* kinds that this seed has, bits of enum sim_fault */
+    uint64_t heal_ms;   /* a partition ends */
+    uint64_t settle_ms; /* the messages' trouble ends */
+};
+
+struct sim {
+    struct sim_config config;
+    struct sim_result *result;
+    struct random random;
+    uint64_t now_ms;
+    struct sim_member members[SIM_MEMBERS_MAX];
+    unsigned member_count; /* slots that were ever used */
+    uint64_t ids_given;
+    uint64_t first_ids[SIM_MEMBERS_MAX];
+    struct sim_member *acting; /* whose turn it is */
+    struct sim_net net;
+    struct sim_nemesis nemesis;
+    bool ending; /* nothing goes wrong any more */
+    bool quiet;  /* no new work; leases run out */
+    bool idle;   /* clients and watchers rest */
 
     struct sim_client clients[SIM_CLIENTS];
     struct sim_watcher watchers[SIM_WATCHERS];
@@ -170,47 +179,68 @@ struct sim {
 /* The first failure wins; everything stops then. */
 void sim_fail(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct sim *s, const char *what, uint64_t a, uint64_t b);
-uint64_t sim_core_now(const struct sim *s); /* the member's clock */
+void sim_fault(struct sim *s, enum sim_fault fault, uint64_t a, uint64_t b);
+bool sim_chance(struct sim *s, uint64_t of);                     /* one in `of` */
+uint64_t sim_between(struct sim *s, uint64_t from, uint64_t to); /* both included */
+
+/* run.c */
+/* Lets time pass until `until`, or until `enough` says so (then true). */
+bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s));
+
+/* member.c */
+struct sim_member *sim_member_of(struct sim *s, uint64_t id); /* NULL if there is none */
+struct sim_member *sim_member_new(struct sim *s, bool first); /* in a free slot, down; NULL if there is none */
+uint64_t sim_member_clock(const struct sim_member *m);
+uint64_t sim_member_true_ms(const struct sim_member *m, uint64_t local_ms);
+void sim_member_set_rate(struct sim_member *m, uint64_t rate);
+uint64_t sim_member_due(const struct sim_member *m);
+void sim_member_run(struct sim_member *m); /* what is due: jobs, then turns */
+bool sim_member_serves(const struct sim_member *m);
+bool sim_member_awake(const struct sim_member *m); /* up and not paused */
+struct sim_member *sim_leader(struct sim *s);      /* of the highest term; NULL if nobody thinks that it leads */
+void sim_member_quiet(struct sim_member *m);       /* nothing will happen to it any more of what is planned */
 
 /* life.c */
-void sim_life_start(struct sim *s); /* s->crashed when the disk gave out; failures are reported */
-void sim_life_crash(struct sim *s);
-void sim_life_stop(struct sim *s); /* an orderly end, after core_stopped */
-bool sim_disk_dead(const struct sim *s);
+void sim_life_start(struct sim_member *m); /* m->crashed when the disk gave out; failures are reported */
+void sim_life_crash(struct sim_member *m);
+void sim_life_stop(struct sim_member *m); /* an orderly end, after core_stopped */
+void sim_life_end(struct sim_member *m);  /* removed from the cluster: its disk goes too */
+bool sim_disk_dead(const struct sim_member *m);
 
 /* jobs.c */
-void sim_jobs_init(struct sim *s);
-void sim_jobs_run(struct sim *s); /* what is due now */
-uint64_t sim_jobs_due(const struct sim *s);
-void sim_jobs_abandon(struct sim *s); /* gives all jobs back undone; the core is to be freed */
+void sim_jobs_init(struct sim_member *m);
+bool sim_jobs_run(struct sim_member *m); /* what is due now; true: the core got something back */
+uint64_t sim_jobs_due(const struct sim_member *m);
+void sim_jobs_abandon(struct sim_member *m); /* gives all jobs back undone; the core is to be freed */
+
+/* net.c */
+void sim_net_env(struct core_env *env);
+void sim_net_run(struct sim *s); /* delivers what is due */
+uint64_t sim_net_due(const struct sim *s);
+void sim_net_cut(struct sim *s, unsigned from, unsigned to, bool cut);
+void sim_net_heal(struct sim *s);
+void sim_net_links(struct sim *s); /* who reaches whom has changed */
+void sim_net_free(struct sim *s);
+
+/* nemesis.c */
+void sim_nemesis_init(struct sim *s);
+void sim_nemesis_run(struct sim *s);
+uint64_t sim_nemesis_due(const struct sim *s);
+void sim_nemesis_life(struct sim_member *m); /* plans the end of a life that begins */
+void sim_nemesis_end(struct sim *s);         /* all is mended, for good */
+
+/* reshape.c */
+void sim_reshape_transfer(struct sim *s);   /* leadership to somebody else */
+void sim_reshape_members(struct sim *s);    /* somebody is added, promoted or removed */
+void sim_reshape_cut(struct sim_member *m); /* what was asked of this member is forgotten */
 
 /* client.c, watcher.c */
 void sim_client_run(struct sim_client *c);
 void sim_client_cut(struct sim_client *c); /* the member is gone */
-void sim_watcher_start(struct sim_watcher *w);
+void sim_watch_init(struct sim_watcher *w);
 void sim_watcher_run(struct sim_watcher *w);
 void sim_watcher_cut(struct sim_watcher *w);
+uint64_t sim_watcher_due(const struct sim_watcher *w);
 void sim_watch_ready(struct watch_stream *stream, void *arg);
-void sim_watch_init(struct sim_watcher *w);
-
-/* check.c */
-void sim_check_init(struct sim *s);
-void sim_check_free(struct sim_check *c);
-void sim_check_proposed(struct sim_check *c, uint64_t id);
-void sim_check_acknowledged(struct sim_check *c, uint64_t id, const struct model_outcome *told);
-void sim_check_read(struct sim_check *c, struct sim_read read, int64_t floor);
-void sim_check_lease_told(struct sim_check *c, int64_t id, uint64_t until_ms);
-/* Entries on their way to the log: no lease may be revoked by the member itself before its time. */
-void sim_check_saving(struct sim_check *c, const struct raft_entry *entry);
-void sim_check_synced(struct sim_check *c, const struct raft_entry *entry);
-/* At a start: the log must have all that was synced; entry by entry, then the model is fed and everything is judged. */
-void sim_check_recovered(struct sim_check *c, const struct raft_entry *entry);
-void sim_check_judge(struct sim_check *c, uint64_t last_index);
-/* All of the log is applied and nobody has asked for anything since: the state must be the model's. */
-void sim_check_state(struct sim_check *c);
-void sim_check_hash(struct sim_check *c, const struct kv_hash_result *hash);
-
-/* check_watch.c */
-void sim_check_watches(struct sim *s, bool complete); /* complete: nothing may be missing */
 
 #endif

@@ -47,9 +47,9 @@ void model_range(ProtobufCBinaryData key, ProtobufCBinaryData end, int *lo, int 
 
 const struct model_change *model_at(const struct model *m, int key, int64_t revision)
 {
-    for (size_t i = m->count; i > 0; i--) {
-        const struct model_change *c = &m->changes[i - 1];
-        if (c->key == key && c->main <= revision) {
+    for (size_t at = m->newest[key]; at > 0; at = m->changes[at - 1].before) {
+        const struct model_change *c = &m->changes[at - 1];
+        if (c->main <= revision) {
             return c->dead ? NULL : c;
         }
     }
@@ -58,12 +58,8 @@ const struct model_change *model_at(const struct model *m, int key, int64_t revi
 
 struct model_lease *model_lease(const struct model *m, int64_t id)
 {
-    for (size_t i = 0; i < m->lease_count; i++) {
-        if (m->leases[i].id == id) {
-            return &m->leases[i];
-        }
-    }
-    return NULL;
+    bool known = id > 0 && (uint64_t)id <= m->lease_count && m->leases[id - 1].id == id;
+    return known ? &m->leases[id - 1] : NULL;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -81,7 +77,8 @@ static struct model_change *add(struct model *m, int key)
         m->changes = mem_realloc(m->changes, m->capacity * sizeof *m->changes);
     }
     struct model_change *c = &m->changes[m->count++];
-    *c = (struct model_change){.main = m->revision + 1, .sub = m->sub++, .key = key};
+    *c = (struct model_change){.main = m->revision + 1, .sub = m->sub++, .key = key, .before = m->newest[key]};
+    m->newest[key] = m->count;
     return c;
 }
 
@@ -156,10 +153,14 @@ static void grant(struct model *m, const Etcdserverpb__LeaseGrantRequest *reques
         outcome->error = ERR_LEASE_EXIST;
         return;
     }
-    if (l == NULL) {
-        m->leases = mem_realloc(m->leases, (m->lease_count + 1) * sizeof *m->leases);
-        l = &m->leases[m->lease_count++];
+    while (m->lease_count < (size_t)request->id) {
+        if (m->lease_count == m->lease_capacity) {
+            m->lease_capacity = m->lease_capacity * 2 + 64;
+            m->leases = mem_realloc(m->leases, m->lease_capacity * sizeof *m->leases);
+        }
+        m->leases[m->lease_count++] = (struct model_lease){0};
     }
+    l = &m->leases[request->id - 1];
     *l = (struct model_lease){
         .id = request->id, .ttl_s = request->ttl < MIN_TTL_S ? MIN_TTL_S : request->ttl, .there = true};
 }

@@ -1,5 +1,5 @@
-/* The state machine at its dumbest: all changes in one array, searched from the end. It knows the requests that the
- * simulated clients make and nothing else. */
+/* The state machine at its dumbest: all changes in one array, those of a key in a chain, nothing ever forgotten. It
+ * knows the requests that the simulated clients make and nothing else. */
 #ifndef CHAOS_SIM_MODEL_H
 #define CHAOS_SIM_MODEL_H
 
@@ -12,6 +12,7 @@ struct model_change {
     int64_t main, sub;
     int key;
     bool dead;
+    size_t before; /* the change of this key before this one, counted from 1; 0 = none */
     int64_t create, version, lease;
     char value[MODEL_VALUE_MAX];
 };
@@ -33,8 +34,9 @@ struct model_outcome {
 struct model {
     struct model_change *changes;
     size_t count, capacity;
-    struct model_lease *leases;
-    size_t lease_count;
+    size_t newest[MODEL_KEYS];  /* as `before` */
+    struct model_lease *leases; /* [i] = lease i + 1 */
+    size_t lease_count, lease_capacity;
     int64_t revision, compacted;
     int64_t sub; /* changes of the transaction under way */
 };

@@ -1,22 +1,34 @@
-/* Virtual time. A life is a loop over what is due: jobs, clients, the core's turn. */
+/* Virtual time: a loop over what is due. A cluster's life has three parts: storms and calm in turns with clients at
+ * work; a quiet end, in which nothing goes wrong and leases run out; and the audit, for which all members start once
+ * more and must have everything. */
 #include "base/check.h"
 #include "base/error.h"
 #include "chaos/sim/internal.h"
 #include "tests/support/memory_fs.h"
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WALL_BASE_MS INT64_C(1700000000000)
-#define SETTLE_MS 30000  /* a start that takes longer than this is stuck */
-#define QUIET_MS 60000   /* leases must be gone after this */
-#define TURNS_MAX 100000 /* turns without time passing: the core spins */
+#define SETTLE_MS 30000 /* what takes longer than this is stuck */
+#define QUIET_MS 60000  /* leases must be gone after this */
+#define MOMENTS_MAX 100000
 
 const char *sim_canary_name(enum sim_canary canary)
 {
     static const char *const names[SIM_CANARIES] = {"none", "lying-sync", "lost-event", "fast-clock", "wrong-apply"};
     return names[canary];
+}
+
+const char *sim_fault_name(enum sim_fault fault)
+{
+    static const char *const names[SIM_FAULTS] = {
+        "kills",       "power losses",  "dead disks",       "all down",         "pauses",
+        "disk stalls", "clock drifts",  "isolations",       "splits",           "one-way cuts",
+        "link cuts",   "messages lost", "messages late",    "messages doubled", "messages overtaken",
+        "images cut",  "images",        "leader transfers", "voters added",     "learners added",
+        "promotions",  "removals",
+    };
+    return names[fault];
 }
 
 void sim_fail(struct sim *s, const char *format, ...)
@@ -27,7 +39,7 @@ void sim_fail(struct sim *s, const char *format, ...)
     s->result->failed = true;
     char *out = s->result->message;
     size_t size = sizeof s->result->message;
-    int n = snprintf(out, size, "life %u, %llu ms: ", s->life, (unsigned long long)s->now_ms);
+    int n = snprintf(out, size, "at %llu ms: ", (unsigned long long)s->now_ms);
     va_list args;
     va_start(args, format);
     vsnprintf(out + n, size - (size_t)n, format, args);
@@ -42,73 +54,79 @@ void sim_trace(struct sim *s, const char *what, uint64_t a, uint64_t b)
         s->result->trace ^= s->result->trace >> 29;
     }
     if (s->config.verbose) {
-        fprintf(stderr, "%u %8llu %-10s %llx %llx\n", s->life, (unsigned long long)s->now_ms, what,
-                (unsigned long long)a, (unsigned long long)b);
+        fprintf(stderr, "%8llu %-10s %llx %llx\n", (unsigned long long)s->now_ms, what, (unsigned long long)a,
+                (unsigned long long)b);
     }
 }
 
-uint64_t sim_core_now(const struct sim *s)
+void sim_fault(struct sim *s, enum sim_fault fault, uint64_t a, uint64_t b)
 {
-    return s->config.canary == SIM_CANARY_FAST_CLOCK ? s->now_ms + s->now_ms / 2 : s->now_ms;
+    s->result->faults[fault]++;
+    sim_trace(s, sim_fault_name(fault), a, b);
 }
 
-/* --- a life --------------------------------------------------------------------------------------------------------
+bool sim_chance(struct sim *s, uint64_t of)
+{
+    return random_below(&s->random, of) == 0;
+}
+
+uint64_t sim_between(struct sim *s, uint64_t from, uint64_t to)
+{
+    return from + random_below(&s->random, to - from + 1);
+}
+
+/* --- time ----------------------------------------------------------------------------------------------------------
  */
 
-static uint64_t next_due(const struct sim *s, bool working)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    uint64_t due = sim_jobs_due(s), core = core_deadline(s->core);
-    if (s->config.canary == SIM_CANARY_FAST_CLOCK && core != UINT64_MAX) {
-        core = (core * 2 + 2) / 3;
+    return a < b ? a : b;
+}
+
+static uint64_t next_due(const struct sim *s)
+{
+    uint64_t due = earlier(sim_net_due(s), sim_nemesis_due(s));
+    for (unsigned i = 0; i < s->member_count; i++) {
+        due = earlier(due, sim_member_due(&s->members[i]));
     }
-    due = core < due ? core : due;
     for (int i = 0; i < SIM_WATCHERS; i++) {
-        due = s->watchers[i].due_ms < due ? s->watchers[i].due_ms : due;
+        due = earlier(due, sim_watcher_due(&s->watchers[i]));
     }
     for (int i = 0; i < SIM_CLIENTS; i++) {
         const struct sim_client *c = &s->clients[i];
-        bool runs = working || c->state == SIM_HOLDING;
-        due = runs && c->due_ms < due ? c->due_ms : due;
+        due = !s->idle || c->state != SIM_IDLE ? earlier(due, c->due_ms) : due;
     }
     return due;
 }
 
-/* One moment: all that is due, then the core's turns. */
-static void moment(struct sim *s, bool working)
+/* One moment: all that is due. */
+static void moment(struct sim *s)
 {
-    sim_jobs_run(s);
-    if (s->crashed) {
-        return;
-    }
+    sim_nemesis_run(s);
+    sim_net_run(s);
     for (int i = 0; i < SIM_CLIENTS; i++) {
-        if (working || s->clients[i].state == SIM_HOLDING) {
-            sim_client_run(&s->clients[i]);
-        }
+        sim_client_run(&s->clients[i]);
     }
     for (int i = 0; i < SIM_WATCHERS; i++) {
         sim_watcher_run(&s->watchers[i]);
     }
-    unsigned turns = 0;
-    while (core_turn(s->core, sim_core_now(s), WALL_BASE_MS + (int64_t)s->now_ms)) {
-        if (++turns > TURNS_MAX) {
-            sim_fail(s, "the core takes turns without end");
-            return;
-        }
+    for (unsigned i = 0; i < s->member_count && !s->result->failed; i++) {
+        sim_member_run(&s->members[i]);
     }
+    sim_check_heal(s);
 }
 
-/* Lets time pass until `until`, or until `enough` says so (then true). */
-static bool pass(struct sim *s, uint64_t until, bool working, bool (*enough)(struct sim *s))
+bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s))
 {
     unsigned still = 0;
-    while (!s->crashed && !s->result->failed) {
-        moment(s, working);
-        if (s->crashed || (enough != NULL && enough(s))) {
-            return !s->crashed;
+    while (!s->result->failed) {
+        moment(s);
+        if (enough != NULL && enough(s)) {
+            return true;
         }
-        uint64_t next = next_due(s, working);
+        uint64_t next = next_due(s);
         if (next <= s->now_ms) {
-            if (++still > TURNS_MAX) {
+            if (++still > MOMENTS_MAX) {
                 sim_fail(s, "time stands still");
             }
             continue;
@@ -123,129 +141,191 @@ static bool pass(struct sim *s, uint64_t until, bool working, bool (*enough)(str
     return false;
 }
 
+static void must(struct sim *s, bool (*enough)(struct sim *s), uint64_t within_ms, const char *what)
+{
+    if (!s->result->failed && !sim_pass(s, s->now_ms + within_ms, enough)) {
+        sim_fail(s, "%s", what);
+    }
+}
+
+/* --- the parts of a life -------------------------------------------------------------------------------------------
+ */
+
+/* One member: until it has crashed so often. */
+static bool crashed_enough(struct sim *s)
+{
+    return s->result->crashes >= s->config.lives;
+}
+
+static void busy(struct sim *s)
+{
+    uint64_t from = s->now_ms;
+    if (s->config.members == 1) {
+        sim_pass(s, SIM_NEVER - 1, crashed_enough);
+    } else {
+        sim_pass(s, s->now_ms + s->config.seconds * UINT64_C(1000), NULL);
+    }
+    s->result->busy_ms = s->now_ms - from;
+}
+
+static bool each_up(struct sim *s, bool (*is)(struct sim_member *m))
+{
+    for (unsigned i = 0; i < s->member_count; i++) {
+        struct sim_member *m = &s->members[i];
+        if (m->state != SIM_ABSENT && (m->state == SIM_DOWN || m->leaving || !is(m))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool member_settled(struct sim_member *m)
+{
+    return core_ready(m->core) && m->shadow.applied >= m->recovered && sim_check_current(m);
+}
+
 static bool settled(struct sim *s)
 {
-    return core_ready(s->core) && kv_applied_index(s->kv) >= s->recovered;
+    return each_up(s, member_settled);
 }
 
-static void hashed(struct core_hash *hash, int error)
+static bool member_without_leases(struct sim_member *m)
 {
-    struct sim *s = hash->owner;
-    if (error != 0) {
-        sim_fail(s, "HashKV: %s", error_name(error));
-    } else {
-        sim_check_hash(&s->check, &hash->result);
-    }
-    free(hash);
-    s->hash = NULL;
-    s->hashed = true;
+    return lease_count(kv_leases(m->kv)) == 0 && sim_check_current(m);
 }
 
-static bool is_hashed(struct sim *s)
+static bool leases_gone(struct sim *s)
 {
-    return s->hashed;
+    return each_up(s, member_without_leases);
 }
 
-static void compare_hash(struct sim *s)
+static bool member_stopped(struct sim_member *m)
 {
-    s->hashed = false;
-    s->hash = mem_zalloc(sizeof *s->hash);
-    s->hash->done = hashed;
-    s->hash->owner = s;
-    int error = core_hash(s->core, s->hash, KV_HASH_KV, 0);
-    if (error != 0) { /* known already, or refused */
-        hashed(s->hash, error == CORE_READY ? 0 : error);
-    } else if (!pass(s, s->now_ms + SETTLE_MS, false, is_hashed) && !s->crashed) {
-        sim_fail(s, "HashKV never came");
-    }
+    return core_stopped(m->core);
 }
-
-/* A start and the checks of what it found; false when the life is over already. */
-static bool begin(struct sim *s)
-{
-    sim_life_start(s);
-    if (s->crashed || s->result->failed) {
-        return false;
-    }
-    if (!pass(s, s->now_ms + SETTLE_MS, false, settled)) {
-        if (!s->crashed) {
-            sim_fail(s, "the member doesn't get ready");
-        }
-        return false;
-    }
-    sim_check_state(&s->check);
-    if (s->life % 3 == 0 && !s->result->failed) {
-        compare_hash(s);
-    }
-    return !s->crashed && !s->result->failed;
-}
-
-/* The disk gives out at a call, most often; or the crash comes at a time. */
-static uint64_t plan_crash(struct sim *s)
-{
-    uint64_t kind = random_below(&s->random, 10);
-    uint64_t call = kind < 3 ? 1 + random_below(&s->random, 60) : kind < 8 ? 1 + random_below(&s->random, 500) : 0;
-    memory_fs_fail(s->disk, call, -EIO, true);
-    return 50 + random_below(&s->random, kind == 9 ? 12000 : 3000);
-}
-
-static void one_life(struct sim *s)
-{
-    uint64_t length = plan_crash(s);
-    if (begin(s)) {
-        pass(s, s->now_ms + length, true, NULL);
-    }
-    sim_life_crash(s);
-    s->now_ms += 20 + random_below(&s->random, 200);
-}
-
-/* --- the last life -------------------------------------------------------------------------------------------------
- */
 
 static bool stopped(struct sim *s)
 {
-    return core_stopped(s->core);
+    return each_up(s, member_stopped);
 }
 
-static void last_life(struct sim *s)
+/* Nothing goes wrong any more. */
+static void quiet_end(struct sim *s)
 {
-    memory_fs_fail(s->disk, 0, 0, false);
-    if (!begin(s)) {
-        return;
-    }
-    pass(s, s->now_ms + 2000, true, NULL);
+    sim_nemesis_end(s);
+    must(s, settled, SETTLE_MS, "the members don't settle");
+    sim_pass(s, s->now_ms + 2000, NULL);
     s->quiet = true;
-    pass(s, s->now_ms + QUIET_MS, true, NULL);
-    if (!s->result->failed && lease_count(kv_leases(s->kv)) > 0) {
-        sim_fail(s, "%zu leases never expired", lease_count(kv_leases(s->kv)));
+    must(s, leases_gone, QUIET_MS, "leases never expire");
+    sim_pass(s, s->now_ms + 5000, NULL);
+    sim_check_watches_complete(s);
+}
+
+static void stop_all(struct sim *s)
+{
+    s->idle = true;
+    for (int i = 0; i < SIM_WATCHERS; i++) {
+        sim_watcher_cut(&s->watchers[i]);
     }
-    core_stop(s->core);
-    if (!s->result->failed && !pass(s, s->now_ms + SETTLE_MS, false, stopped)) {
-        sim_fail(s, "the member doesn't stop");
+    for (unsigned i = 0; i < s->member_count && !s->result->failed; i++) {
+        if (s->members[i].state == SIM_UP) {
+            core_stop(s->members[i].core);
+            s->members[i].dirty = true;
+        }
+    }
+    must(s, stopped, SETTLE_MS, "the members don't stop");
+    for (unsigned i = 0; i < s->member_count; i++) {
+        if (s->members[i].state != SIM_ABSENT) {
+            sim_life_stop(&s->members[i]);
+            s->members[i].start_ms = s->now_ms;
+        }
     }
 }
 
-/* Started once more, everything must be there and nothing may be missing. */
+/* --- the audit -----------------------------------------------------------------------------------------------------
+ */
+
+static void hashed(struct core_hash *hash, int error)
+{
+    struct sim_member *m = hash->owner;
+    if (error != 0) {
+        sim_fail(m->sim, "member %u: HashKV: %s", m->slot, error_name(error));
+    } else {
+        sim_check_hash(m, &hash->result);
+    }
+    free(hash);
+    m->hash = NULL;
+    m->hashed = true;
+}
+
+static void ask_hash(struct sim_member *m)
+{
+    m->hashed = false;
+    m->hash = mem_zalloc(sizeof *m->hash);
+    m->hash->done = hashed;
+    m->hash->owner = m;
+    m->dirty = true;
+    int error = core_hash(m->core, m->hash, KV_HASH_KV, 0);
+    if (error != 0) { /* known already, or refused */
+        hashed(m->hash, error == CORE_READY ? 0 : error);
+    }
+}
+
+static bool member_hashed(struct sim_member *m)
+{
+    return m->hashed;
+}
+
+static bool all_hashed(struct sim *s)
+{
+    return each_up(s, member_hashed);
+}
+
+/* Started once more, all members must have everything. */
 static void audit(struct sim *s)
 {
-    sim_life_stop(s);
-    memory_fs_kill(s->disk);
-    if (begin(s)) {
-        sim_check_watches(s, true);
-        compare_hash(s);
+    must(s, settled, SETTLE_MS, "the members don't settle for the audit");
+    for (unsigned i = 0; i < s->member_count && !s->result->failed; i++) {
+        if (s->members[i].state == SIM_UP) {
+            sim_check_state(&s->members[i]);
+            ask_hash(&s->members[i]);
+        }
     }
+    must(s, all_hashed, SETTLE_MS, "HashKV never comes");
 }
 
-static void lie(struct sim *s);
+/* --- */
+
+static int lying_sync(struct wal_file *file)
+{
+    (void)file;
+    return 0;
+}
+
+static void plant(struct sim *s, struct sim_member *m)
+{
+    if (s->config.canary == SIM_CANARY_LYING_SYNC) {
+        ((struct wal_fs *)(uintptr_t)memory_fs_vtable(m->disk))->sync = lying_sync;
+    }
+}
 
 static void set_up(struct sim *s)
 {
     random_seed(&s->random, s->config.seed);
     s->now_ms = 1000;
-    s->disk = memory_fs_new();
+    s->config.members = s->config.members == 0 ? 1 : s->config.members;
+    if (s->config.lives == 0) {
+        s->config.lives = 5 + (unsigned)random_below(&s->random, 25);
+    }
+    if (s->config.seconds == 0) {
+        s->config.seconds = (unsigned)sim_between(s, 20, 120);
+    }
     sim_check_init(s);
-    if (s->config.canary == SIM_CANARY_LYING_SYNC) {
-        lie(s);
+    sim_nemesis_init(s);
+    for (unsigned i = 0; i < s->config.members; i++) {
+        struct sim_member *m = sim_member_new(s, true);
+        s->first_ids[i] = m->id;
+        plant(s, m);
     }
     for (int i = 0; i < SIM_CLIENTS; i++) {
         s->clients[i].sim = s;
@@ -259,19 +339,16 @@ static void set_up(struct sim *s)
 
 static void tear_down(struct sim *s)
 {
-    sim_life_stop(s);
+    for (unsigned i = 0; i < s->member_count; i++) {
+        sim_life_end(&s->members[i]);
+    }
     for (int i = 0; i < SIM_CLIENTS; i++) {
         buffer_free(&s->clients[i].rows);
     }
-    for (int i = 0; i < SIM_WATCHERS; i++) {
-        for (int j = 0; j < SIM_WATCHES; j++) {
-            free(s->watchers[i].watches[j].records);
-        }
-    }
     s->result->revision = (uint64_t)s->check.model.revision;
-    sim_check_free(&s->check);
-    backend_close(s->backend);
-    memory_fs_free(s->disk);
+    s->result->simulated_ms = s->now_ms;
+    sim_net_free(s);
+    sim_check_free(s);
 }
 
 void sim_run(const struct sim_config *config, struct sim_result *result)
@@ -281,30 +358,16 @@ void sim_run(const struct sim_config *config, struct sim_result *result)
     s->config = *config;
     s->result = result;
     set_up(s);
-    unsigned lives = config->lives != 0 ? config->lives : 5 + (unsigned)random_below(&s->random, 25);
-    for (unsigned i = 0; i < lives && !result->failed; i++) {
-        one_life(s);
+    busy(s);
+    if (!result->failed) {
+        quiet_end(s);
     }
     if (!result->failed) {
-        last_life(s);
+        stop_all(s);
     }
     if (!result->failed) {
         audit(s);
     }
     tear_down(s);
     free(s);
-}
-
-/* --- a planted fault -----------------------------------------------------------------------------------------------
- */
-
-static int lying_sync(struct wal_file *file)
-{
-    (void)file;
-    return 0;
-}
-
-static void lie(struct sim *s)
-{
-    ((struct wal_fs *)(uintptr_t)memory_fs_vtable(s->disk))->sync = lying_sync;
 }

@@ -4,15 +4,6 @@
 #include "chaos/sim/internal.h"
 #include <stdlib.h>
 
-static void record(struct sim_watch *w, struct sim_record r)
-{
-    if (w->record_count == w->record_capacity) {
-        w->record_capacity = w->record_capacity * 2 + 64;
-        w->records = mem_realloc(w->records, w->record_capacity * sizeof *w->records);
-    }
-    w->records[w->record_count++] = r;
-}
-
 void sim_watch_ready(struct watch_stream *stream, void *arg)
 {
     (void)stream;
@@ -58,14 +49,24 @@ static void create(struct sim_watcher *w, int i)
     watch_create(w->stream, &request);
 }
 
-void sim_watcher_start(struct sim_watcher *w)
+/* At any member that serves; else again later. */
+static void attach(struct sim_watcher *w)
 {
+    struct sim *s = w->sim;
+    struct sim_member *m = &s->members[random_below(&s->random, s->member_count)];
+    if (!sim_member_serves(m)) {
+        w->move_ms = s->now_ms + sim_between(s, 20, 200);
+        return;
+    }
+    w->at = m;
     w->ready = false;
     w->due_ms = SIM_NEVER;
-    w->stream = watch_stream_open(w->sim->hub, w, sim_core_now(w->sim));
+    w->move_ms = s->config.members == 1 ? SIM_NEVER : s->now_ms + sim_between(s, 500, 20000);
+    w->stream = watch_stream_open(m->hub, w, sim_member_clock(m));
     for (int i = 0; i < SIM_WATCHES; i++) {
         create(w, i);
     }
+    m->dirty = true;
 }
 
 void sim_watcher_cut(struct sim_watcher *w)
@@ -75,7 +76,9 @@ void sim_watcher_cut(struct sim_watcher *w)
         w->stream = NULL;
     }
     watch_out_free(&w->out);
+    w->at = NULL;
     w->due_ms = SIM_NEVER;
+    w->move_ms = w->sim->now_ms + random_below(&w->sim->random, 200);
 }
 
 /* --- what comes ----------------------------------------------------------------------------------------------------
@@ -102,8 +105,7 @@ static void take_event(struct sim_watcher *w, struct sim_watch *watch, const Mvc
     if (s->config.canary == SIM_CANARY_LOST_EVENT && s->result->events % 50 == 49) {
         return;
     }
-    struct sim_record r = {
-        .kind = SIM_EVENT,
+    struct sim_event r = {
         .rev = e->kv->mod_revision,
         .key = model_key_number(bytes_of(e->kv->key.data, e->kv->key.len)),
         .dead = e->type == MVCCPB__EVENT__EVENT_TYPE__DELETE,
@@ -114,13 +116,13 @@ static void take_event(struct sim_watcher *w, struct sim_watch *watch, const Mvc
         r.prev_digest = digest_kv(e->prev_kv);
     }
     sim_trace(s, "event", (uint64_t)r.rev, r.digest);
-    record(watch, r);
+    sim_check_event(s, watch, &r);
 }
 
-static void take_progress(struct sim_watch *watch, int64_t rev)
+static void take_progress(struct sim *s, struct sim_watch *watch, int64_t rev)
 {
     if (watch->alive && watch->created) {
-        record(watch, (struct sim_record){.kind = SIM_PROGRESS, .rev = rev});
+        sim_check_progress(s, watch, rev);
         watch->resume = rev + 1 > watch->resume ? rev + 1 : watch->resume;
     }
 }
@@ -134,7 +136,7 @@ static void take_response(struct sim_watcher *w, const Etcdserverpb__WatchRespon
     }
     if (r->watch_id == -1) {
         for (int i = 0; i < SIM_WATCHES; i++) {
-            take_progress(&w->watches[i], r->header->revision);
+            take_progress(s, &w->watches[i], r->header->revision);
         }
         return;
     }
@@ -147,16 +149,12 @@ static void take_response(struct sim_watcher *w, const Etcdserverpb__WatchRespon
     } else if (r->canceled && r->compact_revision == 0) {
         create(w, (int)r->watch_id - 1);
     } else if (r->canceled) {
-        if (r->compact_revision <= watch->resume) {
-            sim_fail(s, "a watch at revision %lld was cancelled by compaction %lld", (long long)watch->resume,
-                     (long long)r->compact_revision);
-        }
-        record(watch, (struct sim_record){.kind = SIM_COMPACTED, .rev = r->compact_revision});
+        sim_check_cancelled(s, watch, r->compact_revision);
         watch->resume = r->compact_revision;
         watch->created = false;
         watch_cancel(w->stream, r->watch_id); /* the id stays taken until then */
     } else if (r->n_events == 0) {
-        take_progress(watch, r->header->revision);
+        take_progress(s, watch, r->header->revision);
     }
     for (size_t i = 0; i < r->n_events; i++) {
         take_event(w, watch, r->events[i]);
@@ -183,12 +181,9 @@ static void take_all(struct sim_watcher *w)
     arena_free(&arena);
 }
 
-void sim_watcher_run(struct sim_watcher *w)
+static void pull(struct sim_watcher *w)
 {
     struct sim *s = w->sim;
-    if (w->stream == NULL || s->now_ms < w->due_ms) {
-        return;
-    }
     w->due_ms = SIM_NEVER;
     w->ready = false;
     bool more = watch_pull(w->stream, &w->out, 1 + random_below(&s->random, 2000));
@@ -200,4 +195,33 @@ void sim_watcher_run(struct sim_watcher *w)
     if (random_below(&s->random, 10) == 0) {
         watch_progress(w->stream);
     }
+    w->at->dirty = true;
+}
+
+/* A member that stands still is left after a while, when it is time to go elsewhere anyhow. */
+void sim_watcher_run(struct sim_watcher *w)
+{
+    struct sim *s = w->sim;
+    if (w->stream != NULL && s->now_ms >= w->due_ms && sim_member_awake(w->at)) {
+        pull(w);
+    }
+    if (s->now_ms < w->move_ms || s->idle) {
+        return;
+    }
+    if (w->stream == NULL) {
+        attach(w);
+    } else if (sim_member_awake(w->at)) {
+        sim_watcher_cut(w);
+    } else {
+        w->move_ms = s->now_ms + 100;
+    }
+}
+
+uint64_t sim_watcher_due(const struct sim_watcher *w)
+{
+    uint64_t due = w->due_ms;
+    if (w->at != NULL && due < w->at->paused_ms) {
+        due = w->at->paused_ms;
+    }
+    return !w->sim->idle && w->move_ms < due ? w->move_ms : due;
 }
