@@ -113,7 +113,7 @@ void raft_message_copy(struct raft_message *to, struct raft_message_owner *o, co
 
 /* --- decoding --- */
 
-static int decode_entry(struct bytes in, struct raft_message_owner *o)
+int raft_message_owner_add(struct raft_message_owner *o, struct bytes in)
 {
     struct bytes data;
     if (o->count == RAFT_MESSAGE_ENTRIES_MAX) {
@@ -177,7 +177,7 @@ static int decode_nested(const struct wire_field *f, struct raft_message *m, str
 {
     switch (f->tag) {
     case WIRE_TAG(FIELD_ENTRIES, WIRE_BYTES):
-        return decode_entry(f->bytes, o);
+        return raft_message_owner_add(o, f->bytes);
     case WIRE_TAG(FIELD_SNAPSHOT, WIRE_BYTES):
         return decode_snapshot(f->bytes, m, o);
     case WIRE_TAG(FIELD_CONTEXT, WIRE_BYTES):

@@ -22,6 +22,9 @@ struct raft_message_owner {
 void raft_message_owner_clear(struct raft_message_owner *owner); /* drops references, keeps the entries' array */
 void raft_message_owner_free(struct raft_message_owner *owner);  /* leaves it empty and valid */
 
+/* Decodes one more raftpb.Entry into the owner's entries. ERR_MALFORMED. */
+int raft_message_owner_add(struct raft_message_owner *owner, struct bytes entry);
+
 /* Fills *message (overwritten); entries and configuration belong to owner, snapshot_data is a view into `in`, entries'
  * data is copied once, into shared buffers. ERR_MALFORMED: cannot be parsed, a type that never travels (raft.md: local
  * types), a context longer than RAFT_CONTEXT_MAX, more than RAFT_MESSAGE_ENTRIES_MAX entries, too many members. The
