@@ -31,12 +31,14 @@ enum kv_progress { KV_DONE = 0, KV_MORE = 1 };
 
 /* --- generation --- */
 
+#define KV_NO_LEARNERS UINT32_MAX
+
 struct kv_config {
     uint64_t member_id;         /* ours: the one a NOSPACE alarm is raised for */
     int64_t quota_bytes;        /* --quota-backend-bytes: 0 = 2 GiB, negative = no limit */
     uint32_t max_txn_ops;       /* 0 = 128 */
     uint32_t max_request_bytes; /* 0 = 1.5 MiB */
-    uint32_t max_learners;      /* 0 = 1 */
+    uint32_t max_learners;      /* 0 = 1; KV_NO_LEARNERS = none */
     struct lease_config lease;
     struct watch_hub *watch; /* gets the events of each write transaction; NULL = nobody watches (kv_set_watch) */
 };

@@ -231,7 +231,8 @@ static int check_add(const struct kv *kv, const struct kv_member *there, const s
     if (url_used(&kv->members, &json->member, 0)) {
         return ERR_PEER_URL_EXIST;
     }
-    size_t limit = kv->config.max_learners == 0 ? 1 : kv->config.max_learners;
+    uint32_t given = kv->config.max_learners;
+    size_t limit = given == 0 ? 1 : given == KV_NO_LEARNERS ? 0 : given;
     return json->member.learner && learner_count(&kv->members) + 1 > limit ? ERR_TOO_MANY_LEARNERS : 0;
 }
 

@@ -343,21 +343,51 @@ static bool take_member(struct reader *r, const char *name, struct members_json 
     return member->name != NULL;
 }
 
+static bool take_object(struct reader *r, struct members_json *out)
+{
+    *out = (struct members_json){.member.name = "", .peer_urls_null = true};
+    if (!take(r, '{')) {
+        return false;
+    }
+    if (take(r, '}')) {
+        return true;
+    }
+    do {
+        char *name = take_string(r);
+        if (name == NULL || !take(r, ':') || !take_member(r, name, out) || r->failed) {
+            return false;
+        }
+    } while (take(r, ','));
+    return take(r, '}');
+}
+
 int members_json_read(struct bytes text, struct arena *arena, struct members_json *out)
 {
     struct reader r = {.at = text.data, .end = text.data + text.len, .arena = arena};
-    *out = (struct members_json){.member.name = "", .peer_urls_null = true};
-    if (!take(&r, '{')) {
+    return take_object(&r, out) && peek(&r) == -1 ? 0 : ERR_MALFORMED;
+}
+
+int members_json_read_list(struct bytes text, struct arena *arena, struct kv_member **out, size_t *count)
+{
+    struct reader r = {.at = text.data, .end = text.data + text.len, .arena = arena};
+    size_t room = 1;
+    for (size_t i = 0; i < text.len; i++) {
+        room += text.data[i] == '{';
+    }
+    *out = arena_alloc(arena, room * sizeof **out);
+    *count = 0;
+    if (!take(&r, '[')) {
         return ERR_MALFORMED;
     }
-    if (!take(&r, '}')) {
+    if (!take(&r, ']')) {
         do {
-            char *name = take_string(&r);
-            if (name == NULL || !take(&r, ':') || !take_member(&r, name, out) || r.failed) {
+            struct members_json json;
+            if (!take_object(&r, &json)) {
                 return ERR_MALFORMED;
             }
+            (*out)[(*count)++] = json.member;
         } while (take(&r, ','));
-        if (!take(&r, '}')) {
+        if (!take(&r, ']')) {
             return ERR_MALFORMED;
         }
     }

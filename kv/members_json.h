@@ -17,6 +17,9 @@ struct members_json {
  * wins. 0 or ERR_MALFORMED (also for nesting deeper than 64). */
 int members_json_read(struct bytes text, struct arena *arena, struct members_json *out);
 
+/* An array of them, as a peer answers GET /members. */
+int members_json_read_list(struct bytes text, struct arena *arena, struct kv_member **out, size_t *count);
+
 /* Appends {"id":…,"peerURLs":[…],"isLearner":true,"name":…,"clientURLs":[…]}; what is false or empty is left out, but
  * for peerURLs, which is null without any. */
 void members_json_write(struct buffer *out, const struct kv_member *member);

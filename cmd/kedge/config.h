@@ -26,7 +26,7 @@ struct config {
     const char *name;
     const char *data_dir; /* "<name>.etcd" if not given */
     const char *wal_dir;  /* "" = <data_dir>/member/wal */
-    uint64_t snapshot_count;
+    uint64_t snapshot_count, snapshot_catchup_entries;
     uint64_t heartbeat_interval_ms, election_timeout_ms;
     struct url_list listen_peer_urls, listen_client_urls, listen_metrics_urls; /* http only, host is an address */
     uint64_t max_snapshots, max_wals;                                          /* files kept, 0 = all */
@@ -43,7 +43,9 @@ struct config {
     size_t initial_member_count;
     const char *initial_cluster_state; /* "new" or "existing": of interest only where no data is there yet */
     const char *initial_cluster_token;
-    bool strict_reconfig_check, pre_vote;
+    bool strict_reconfig_check, pre_vote, initial_election_tick_advance;
+    int64_t max_learners;
+    bool force_new_cluster;
 
     /* clients */
     struct string_list cors;           /* origins; "*" = all */

@@ -67,8 +67,9 @@ const struct flag_info flag_table[] = {
     LATER("socket-reuse-address", FLAG_BOOL, "false", MEMBER),
     LATER("raft-read-timeout", FLAG_DURATION, "5s", MEMBER),
     LATER("raft-write-timeout", FLAG_DURATION, "5s", MEMBER),
-    LATER("snapshot-catchup-entries", FLAG_UINT, "5000", MEMBER),
-    LATER("max-learners", FLAG_INT, "1", MEMBER),
+    WORKS("snapshot-catchup-entries", FLAG_UINT, "5000", snapshot_catchup_entries, MEMBER,
+          "entries that stay in the log behind a checkpoint, for members that are behind"),
+    WORKS("max-learners", FLAG_INT, "1", max_learners, MEMBER, "learners that the cluster may have at a time"),
     LATER("compaction-batch-limit", FLAG_INT, "0", MEMBER),
     LATER("compaction-sleep-interval", FLAG_DURATION, "0s", MEMBER),
     LATER("compact-hash-check-time", FLAG_DURATION, "1m0s", MEMBER),
@@ -163,7 +164,8 @@ const struct flag_info flag_table[] = {
           "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", LOGGING),
 
     WORKS("unsafe-no-fsync", FLAG_BOOL, "false", unsafe_no_fsync, UNSAFE, "sync nothing to disk: data gets lost"),
-    LATER("force-new-cluster", FLAG_BOOL, "false", UNSAFE),
+    WORKS("force-new-cluster", FLAG_BOOL, "false", force_new_cluster, UNSAFE,
+          "make this member's data a new cluster of one: for a cluster that has lost its quorum for good"),
 
     {"io-threads", FLAG_UINT, FLAG_OWN, "0", NULL, AT(io_threads), OWN,
      "threads for client connections; only 0, all on the core's thread, so far"},

@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "cmd/kedge/bootstrap.h"
 #include "grpc/services.h"
-#include "raft/ids.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -174,82 +174,25 @@ static struct wal_config wal_settings(struct member *member)
 
 /* --- a new member --- */
 
-static const char **url_texts(struct arena *arena, const struct url_list *urls)
-{
-    const char **texts = arena_alloc(arena, (urls->count + 1) * sizeof *texts);
-    for (size_t i = 0; i < urls->count; i++) {
-        texts[i] = urls->items[i].text;
-    }
-    texts[urls->count] = NULL;
-    return texts;
-}
-
-struct initial_member {
-    uint64_t id;
-    const struct config_member *config;
-};
-
-static int by_id(const void *a, const void *b)
-{
-    const struct initial_member *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* In ascending order of their ids (wal.md, end of "Start-up order"). */
-static struct initial_member *initial_members(struct member *member)
-{
-    struct config *config = member->config;
-    struct arena *arena = &member->arena;
-    size_t count = config->initial_member_count;
-    struct initial_member *members = arena_alloc(arena, (count + 1) * sizeof *members);
-    uint64_t *ids = arena_alloc(arena, (count + 1) * sizeof *ids);
-    for (size_t i = 0; i < count; i++) {
-        const struct config_member *peer = &config->initial_members[i];
-        ids[i] = ids_member(url_texts(arena, &peer->peer_urls), peer->peer_urls.count, config->initial_cluster_token);
-        members[i] = (struct initial_member){.id = ids[i], .config = peer};
-        if (strcmp(peer->name, config->name) == 0) {
-            member->id = ids[i];
-        }
-    }
-    member->cluster_id = ids_cluster(ids, count);
-    qsort(members, count, sizeof *members, by_id);
-    return members;
-}
-
-/* The first entries of a new cluster: its members, one after the other, committed. */
-static struct raft_entry *first_entries(struct member *member, const struct initial_member *members)
-{
-    size_t count = member->config->initial_member_count;
-    struct raft_entry *entries = arena_zalloc(&member->arena, (count + 1) * sizeof *entries);
-    for (size_t i = 0; i < count; i++) {
-        const struct url_list *urls = &members[i].config->peer_urls;
-        struct bytes change = kv_bootstrap_conf_change(members[i].id, members[i].config->name,
-                                                       url_texts(&member->arena, urls), urls->count, &member->arena);
-        entries[i] =
-            (struct raft_entry){.index = i + 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
-    }
-    return entries;
-}
-
 static void bootstrap(struct member *member)
 {
-    const char *wrong = config_check_bootstrap(member->config);
+    struct bootstrap begin;
+    const char *wrong = bootstrap_begin(member->config, &begin);
     if (wrong != NULL) {
         log_fatal("discovery failed", log_str("error", wrong));
     }
-    size_t count = member->config->initial_member_count;
-    struct raft_entry *entries = first_entries(member, initial_members(member));
-    const struct raft_hard_state state = {.term = 1, .commit = count};
+    member->id = begin.member_id;
+    member->cluster_id = begin.cluster_id;
+    member->remotes = begin.remotes;
+    member->remote_count = begin.remote_count;
     struct wal_config settings = wal_settings(member);
     char *reason = NULL;
-    int error = wal_create(&settings, (struct wal_metadata){member->id, member->cluster_id}, entries, count, &state,
-                           &member->wal, &reason);
+    int error = wal_create(&settings, (struct wal_metadata){member->id, member->cluster_id}, begin.entries,
+                           begin.entry_count, begin.entry_count == 0 ? NULL : &begin.state, &member->wal, &reason);
     if (error != 0) {
         refuse("failed to create the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
     }
-    for (size_t i = 0; i < count; i++) {
-        shared_unref(entries[i].data);
-    }
+    bootstrap_free(&begin);
     wal_close(member->wal); /* and opened as every other time: one path */
     log_info("starting local member", log_hex("local-member-id", member->id),
              log_hex("cluster-id", member->cluster_id));
@@ -342,6 +285,7 @@ static void open_state(struct member *member)
         .quota_bytes = config->quota_backend_bytes,
         .max_txn_ops = (uint32_t)config->max_txn_ops,
         .max_request_bytes = (uint32_t)config->max_request_bytes,
+        .max_learners = config->max_learners <= 0 ? KV_NO_LEARNERS : (uint32_t)config->max_learners,
         .lease = {.min_ttl_s = (int64_t)((min_ttl_ms + 999) / 1000),
                   .retry_ms = 5000 + 2 * config->election_timeout_ms,
                   .hash_seed = random_entropy()},
@@ -410,8 +354,9 @@ static void make_core(struct member *member)
         .election_ms = (uint32_t)config->election_timeout_ms,
         .batch_interval_ms = (uint32_t)(config->backend_batch_interval_ns / 1000000),
         .snapshot_count = config->snapshot_count,
+        .strict_reconfig = config->strict_reconfig_check,
         .name = config->name,
-        .client_urls = url_texts(&member->arena, &config->advertise_client_urls),
+        .client_urls = bootstrap_url_texts(&member->arena, &config->advertise_client_urls),
         .client_url_count = config->advertise_client_urls.count,
     };
     member->core = core_new(&settings, member->raft, member->kv, member->hub, &member->engine.env,

@@ -18,6 +18,9 @@ struct member {
     struct watch_hub *hub;
     struct core *core;
     struct loop *loop;
+    /* A member that joins at this start: who is there already (peer_add_remote); otherwise none. */
+    const struct kv_member *remotes;
+    size_t remote_count;
     /* while it starts */
     struct wal *wal;
     struct backend *backend;

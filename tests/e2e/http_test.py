@@ -271,6 +271,7 @@ def main():
         listed_origins_and_hosts(strict.port)
         redirects(member.port)
         gateway(member.port)
+        members_changes(member.port)
         what_is_not_there_yet(member.port)
         expect(no_gateway.port, "POST", "/v3/kv/range", 404, NOT_FOUND, body_sent=b"{}")
         peer_port(member.peer_port)
