@@ -415,12 +415,12 @@ void http2_cut_streams(struct http2 *h, bool (*chosen)(const struct call *call),
 void http2_drain(struct http2 *h)
 {
     h->draining = true;
-    list_each(node, &h->streams)
+    nghttp2_submit_shutdown_notice(h->session);
+    nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, drain_ping);
+    list_each(node, &h->streams) /* after GOAWAY: their clients don't come again on this connection */
     {
         stream_stop(container_of(node, struct stream, node));
     }
-    nghttp2_submit_shutdown_notice(h->session);
-    nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, drain_ping);
     set_timer(h);
     http2_flush(h);
 }

@@ -42,7 +42,68 @@ static void print(const char *kind, const struct bench_result *result)
         result->error);
 }
 
-int main(int argc, char **argv)
+#define ENDPOINTS_MAX 15
+
+static bool take_unsigned(unsigned *out)
+{
+    *out = (unsigned)atoi(optarg);
+    return true;
+}
+
+static bool take_number(uint64_t *out)
+{
+    *out = strtoull(optarg, NULL, 10);
+    return true;
+}
+
+/* The flag's value into the options; false for a flag that there isn't. */
+static bool take_flag(struct bench_options *o, const char **endpoints, int flag)
+{
+    switch (flag) {
+    case 'e':
+        for (size_t i = 0; i < ENDPOINTS_MAX; i++) {
+            if (endpoints[i] == NULL) {
+                endpoints[i] = optarg;
+                break;
+            }
+        }
+        return true;
+    case 'c':
+        return take_unsigned(&o->connections);
+    case 'n':
+        return take_unsigned(&o->clients);
+    case 'S':
+        return take_unsigned(&o->streams);
+    case 'w':
+        return take_unsigned(&o->write_percent);
+    case 'k':
+        return take_number(&o->keys);
+    case 'f':
+        return take_number(&o->key_from);
+    case 's':
+        o->value_bytes = strtoull(optarg, NULL, 10);
+        return true;
+    case 'l':
+        return take_number(&o->limit);
+    case 't':
+        return take_number(&o->total);
+    case 'x':
+        return take_number(&o->seed);
+    case 'T':
+        o->seconds = atof(optarg);
+        return true;
+    case 'r':
+        o->rate = atof(optarg);
+        return true;
+    case 'z':
+        return o->serializable = true;
+    default:
+        return false;
+    }
+}
+
+/* Flags, then the kind of work. */
+static bool take_arguments(int argc, char **argv, struct bench_options *o, const char **endpoints)
 {
     static const struct option flags[] = {
         {"endpoint", 1, 0, 'e'}, {"connections", 1, 0, 'c'}, {"clients", 1, 0, 'n'},
@@ -50,8 +111,23 @@ int main(int argc, char **argv)
         {"limit", 1, 0, 'l'},    {"total", 1, 0, 't'},       {"seconds", 1, 0, 'T'},
         {"rate", 1, 0, 'r'},     {"writes", 1, 0, 'w'},      {"serializable", 0, 0, 'z'},
         {"streams", 1, 0, 'S'},  {"seed", 1, 0, 'x'},        {0}};
-    const char *endpoints[16] = {NULL};
-    size_t endpoint_count = 0;
+    for (int c; (c = getopt_long(argc, argv, "", flags, NULL)) != -1;) {
+        if (!take_flag(o, endpoints, c)) {
+            return false;
+        }
+    }
+    if (endpoints[0] == NULL) {
+        endpoints[0] = "127.0.0.1:2379";
+    }
+    if (o->total == 0 && o->seconds <= 0) {
+        o->seconds = 10;
+    }
+    return optind + 1 == argc;
+}
+
+int main(int argc, char **argv)
+{
+    const char *endpoints[ENDPOINTS_MAX + 1] = {NULL};
     struct bench_options o = {.endpoints = endpoints,
                               .connections = 100,
                               .clients = 1000,
@@ -60,68 +136,11 @@ int main(int argc, char **argv)
                               .value_bytes = 256,
                               .write_percent = 10,
                               .seed = 1};
-    for (int c; (c = getopt_long(argc, argv, "", flags, NULL)) != -1;) {
-        switch (c) {
-        case 'e':
-            if (endpoint_count < 15) {
-                endpoints[endpoint_count++] = optarg;
-            }
-            break;
-        case 'c':
-            o.connections = (unsigned)atoi(optarg);
-            break;
-        case 'n':
-            o.clients = (unsigned)atoi(optarg);
-            break;
-        case 'k':
-            o.keys = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            o.key_from = strtoull(optarg, NULL, 10);
-            break;
-        case 's':
-            o.value_bytes = strtoull(optarg, NULL, 10);
-            break;
-        case 'l':
-            o.limit = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            o.total = strtoull(optarg, NULL, 10);
-            break;
-        case 'T':
-            o.seconds = atof(optarg);
-            break;
-        case 'r':
-            o.rate = atof(optarg);
-            break;
-        case 'w':
-            o.write_percent = (unsigned)atoi(optarg);
-            break;
-        case 'z':
-            o.serializable = true;
-            break;
-        case 'S':
-            o.streams = (unsigned)atoi(optarg);
-            break;
-        case 'x':
-            o.seed = strtoull(optarg, NULL, 10);
-            break;
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (optind + 1 != argc) {
+    if (!take_arguments(argc, argv, &o, endpoints)) {
         fputs(usage, stderr);
         return 2;
     }
-    if (endpoint_count == 0) {
-        endpoints[0] = "127.0.0.1:2379";
-    }
     o.kind = kind_of(argv[optind]);
-    if (o.total == 0 && o.seconds <= 0) {
-        o.seconds = 10;
-    }
     struct bench_result result = {.latency = histogram_new()};
     if (o.kind == BENCH_WATCH) {
         bench_watch(&o, &result);
