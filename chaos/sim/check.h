@@ -138,7 +138,7 @@ struct sim_check {
     size_t log_count, log_capacity;
     struct sim_table known;   /* (index, term) of each entry that was ever saved: its digest */
     struct sim_table leaders; /* term: id */
-    struct sim_table votes;   /* (term, voter's slot): whom + 1 */
+    struct sim_table votes;   /* (term, voter's serial): for whom */
     struct sim_voters *voters;
     size_t voters_count;
     uint64_t led_term; /* highest with a leader */

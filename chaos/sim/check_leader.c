@@ -4,7 +4,7 @@
 #include "chaos/sim/internal.h"
 #include <inttypes.h>
 
-#define SLOT_BITS 8
+#define SERIAL_BITS 10
 
 static void led_by(struct sim *s, uint64_t term, uint64_t id)
 {
@@ -56,7 +56,7 @@ void sim_check_role(struct sim_member *m)
 static void check_vote(struct sim_member *m, const struct raft_message *message)
 {
     struct sim *s = m->sim;
-    uint64_t *vote = sim_table_at(&s->check.votes, message->term << SLOT_BITS | (m->id & 0xff));
+    uint64_t *vote = sim_table_at(&s->check.votes, message->term << SERIAL_BITS | m->serial);
     if (*vote != 0 && *vote != message->to) {
         sim_fail(s, "member %u votes twice in term %" PRIu64 ", for %" PRIx64 " and %" PRIx64, m->slot, message->term,
                  *vote, message->to);

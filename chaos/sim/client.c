@@ -274,32 +274,26 @@ static void do_revoke(struct sim_client *c)
     propose(c, OP_REVOKE, &internal);
 }
 
-/* The leader renews, once it has made sure that it still leads (mvcc.md "Leases"). */
-static void confirmed(struct core_request *request, int error, ProtobufCMessage *response)
+static void renewed(struct core_lease_call *call, int error)
 {
-    (void)response;
-    struct sim_client *c = request->owner;
-    c->proposed = false;
-    int64_t ttl_s = 0;
-    if (error == 0) {
-        error = lease_renew(kv_leases(c->at->kv), c->lease, sim_member_clock(c->at), &ttl_s, NULL);
-    }
+    struct sim_client *c = call->owner;
     sim_trace(c->sim, "keepalive", (uint64_t)c->lease, (uint64_t)(int64_t)error);
     if (error == 0) {
-        sim_check_lease_told(c->sim, c->lease, holds_until(c, ttl_s));
+        sim_check_lease_told(c->sim, c->lease, holds_until(c, call->ttl_s));
     }
     rest(c);
 }
 
+/* At any member: the leader's clock decides. */
 static void do_keepalive(struct sim_client *c)
 {
     c->lease = some_lease(c);
-    c->request = (struct core_request){.done = confirmed, .owner = c};
-    if (c->lease == 0 || !lease_is_primary(kv_leases(c->at->kv)) || core_barrier(c->at->core, &c->request) != 0) {
+    arena_reset(&c->arena);
+    c->keepalive = (struct core_lease_call){.done = renewed, .owner = c, .id = c->lease, .arena = &c->arena};
+    if (c->lease == 0 || core_lease_renew(c->at->core, &c->keepalive) != 0) {
         rest(c);
         return;
     }
-    c->proposed = true;
     wait(c);
 }
 
@@ -424,6 +418,7 @@ static void give_up(struct sim_client *c)
     if (c->open) {
         kv_range_end(&c->range.range);
     }
+    core_lease_cancel(&c->keepalive);
     c->proposed = c->ranging = c->open = false;
     rest(c);
 }

@@ -5,6 +5,7 @@
  *   member.c       a member's clock, its turn, who is there
  *   jobs.c         the core's world: log, store and worker, each late by a random while
  *   net.c          messages on their way, links that are cut
+ *   peer_call.c    requests to another member's peer port
  *   nemesis.c      faults
  *   reshape.c      members added, promoted, removed; leadership handed over
  *   client.c       clients that write, read, hold leases, compact
@@ -41,7 +42,9 @@ struct sim_client {
     uint64_t due_ms, started_ms;
     uint64_t patience_ms; /* it leaves a request that takes longer */
     struct core_request request;
-    bool proposed; /* request is open */
+    struct core_lease_call keepalive;
+    struct arena arena; /* of the keepalive */
+    bool proposed;      /* request is open */
     uint64_t op_id;
     int kind;
     int64_t lease;
@@ -96,7 +99,7 @@ enum sim_member_state {
 struct sim_member {
     struct sim *sim;
     unsigned slot;
-    uint64_t id;
+    uint64_t id, serial; /* serial: one of its own, also among those that were removed */
     enum sim_member_state state;
     bool first;   /* one of those that the cluster began with */
     bool leaving; /* it was removed: to be stopped */
@@ -153,6 +156,15 @@ struct sim_nemesis {
     uint64_t settle_ms; /* the messages' trouble ends */
 };
 
+/* A wish for another shape of the cluster. */
+struct sim_reshape {
+    bool open;
+    struct sim_member *at; /* who was asked */
+    enum sim_fault wish;
+    struct core_request request;
+    uint64_t look_ms; /* when the administrator looks next */
+};
+
 struct sim {
     struct sim_config config;
     struct sim_result *result;
@@ -160,11 +172,13 @@ struct sim {
     uint64_t now_ms;
     struct sim_member members[SIM_MEMBERS_MAX];
     unsigned member_count; /* slots that were ever used */
-    uint64_t ids_given;
+    uint64_t serials_given, urls_given;
     uint64_t first_ids[SIM_MEMBERS_MAX];
     struct sim_member *acting; /* whose turn it is */
     struct sim_net net;
+    struct list calls; /* of struct sim_call */
     struct sim_nemesis nemesis;
+    struct sim_reshape reshape;
     bool ending; /* nothing goes wrong any more */
     bool quiet;  /* no new work; leases run out */
     bool idle;   /* clients and watchers rest */
@@ -189,7 +203,9 @@ bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s));
 
 /* member.c */
 struct sim_member *sim_member_of(struct sim *s, uint64_t id); /* NULL if there is none */
-struct sim_member *sim_member_new(struct sim *s, bool first); /* in a free slot, down; NULL if there is none */
+/* In a free slot, down; NULL if there is none. id 0: one of those that the cluster begins with. */
+struct sim_member *sim_member_new(struct sim *s, uint64_t id);
+void sim_member_leave(struct sim_member *m); /* it was removed: it ends, soon */
 uint64_t sim_member_clock(const struct sim_member *m);
 uint64_t sim_member_true_ms(const struct sim_member *m, uint64_t local_ms);
 void sim_member_set_rate(struct sim_member *m, uint64_t rate);
@@ -233,6 +249,14 @@ void sim_nemesis_end(struct sim *s);         /* all is mended, for good */
 void sim_reshape_transfer(struct sim *s);   /* leadership to somebody else */
 void sim_reshape_members(struct sim *s);    /* somebody is added, promoted or removed */
 void sim_reshape_cut(struct sim_member *m); /* what was asked of this member is forgotten */
+void sim_reshape_look(struct sim *s);       /* members that are to be started or stopped */
+
+/* peer_call.c */
+void sim_calls_env(struct core_env *env);
+void sim_calls_run(struct sim *s);
+uint64_t sim_calls_due(const struct sim *s);
+void sim_calls_cut(struct sim_member *m);
+void sim_calls_free(struct sim *s);
 
 /* client.c, watcher.c */
 void sim_client_run(struct sim_client *c);

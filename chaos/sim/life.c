@@ -4,6 +4,7 @@
 #include "raft/ids.h"
 #include "tests/support/memory_fs.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define WAL_DIR "member/wal"
@@ -40,10 +41,12 @@ static struct wal_config wal_settings(const struct sim_member *m)
 static bool bootstrap(struct sim_member *m)
 {
     struct arena arena = {0};
-    const char *const urls[] = {"http://localhost:2380"};
     struct raft_entry entries[SIM_MEMBERS_MAX];
     size_t count = 0;
     for (unsigned i = 0; m->first && i < m->sim->config.members; i++) {
+        char url[64];
+        snprintf(url, sizeof url, "http://10.0.0.%u:2380", i + 1);
+        const char *const urls[] = {url};
         struct bytes change = kv_bootstrap_conf_change(m->sim->first_ids[i], "sim", urls, 1, &arena);
         entries[count] = (struct raft_entry){
             .index = count + 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE, .data = shared_copy(change)};
@@ -258,6 +261,8 @@ static void cut_clients(struct sim_member *m)
             sim_watcher_cut(&m->sim->watchers[i]);
         }
     }
+    sim_calls_cut(m);
+    sim_reshape_cut(m);
     if (m->hash != NULL) {
         core_hash_cancel(m->hash);
         m->hash = NULL;

@@ -27,7 +27,7 @@ static struct sim_member *free_slot(struct sim *s)
     return s->member_count < SIM_MEMBERS_MAX ? &s->members[s->member_count++] : NULL;
 }
 
-struct sim_member *sim_member_new(struct sim *s, bool first)
+struct sim_member *sim_member_new(struct sim *s, uint64_t id)
 {
     struct sim_member *m = free_slot(s);
     if (m == NULL) {
@@ -36,16 +36,29 @@ struct sim_member *sim_member_new(struct sim *s, bool first)
     *m = (struct sim_member){
         .sim = s,
         .slot = (unsigned)(m - s->members),
-        .id = MEMBER_ID + ++s->ids_given,
+        .serial = ++s->serials_given,
         .state = SIM_DOWN,
-        .first = first,
+        .first = id == 0,
         .start_ms = s->now_ms,
         .disk = memory_fs_new(),
         .rate = 1000,
         .clock_base = 1000 + random_below(&s->random, 100000),
         .clock_from = s->now_ms,
     };
+    m->id = id != 0 ? id : MEMBER_ID + m->serial;
+    for (unsigned i = 0; i < SIM_MEMBERS_MAX; i++) {
+        sim_net_cut(s, m->slot, i, false);
+        sim_net_cut(s, i, m->slot, false);
+        s->members[i].unreachable[m->slot] = false;
+    }
+    sim_trace(s, "member", m->slot, m->id);
     return m;
+}
+
+void sim_member_leave(struct sim_member *m)
+{
+    m->leaving = true;
+    m->crash_ms = m->sim->now_ms + random_below(&m->sim->random, 200);
 }
 
 /* --- clock ---------------------------------------------------------------------------------------------------------
@@ -96,7 +109,7 @@ uint64_t sim_member_due(const struct sim_member *m)
         return SIM_NEVER;
     }
     if (m->state == SIM_DOWN) {
-        return m->start_ms;
+        return m->leaving ? m->crash_ms : m->start_ms;
     }
     uint64_t due = m->dirty ? m->sim->now_ms : sim_member_true_ms(m, core_deadline(m->core));
     due = earlier(due, sim_jobs_due(m));
@@ -155,7 +168,7 @@ static bool to_be_stopped(const struct sim_member *m)
 void sim_member_run(struct sim_member *m)
 {
     struct sim *s = m->sim;
-    if (m->state == SIM_DOWN && s->now_ms >= m->start_ms) {
+    if (m->state == SIM_DOWN && !m->leaving && s->now_ms >= m->start_ms) {
         sim_life_start(m);
         m->dirty = true;
     }
@@ -168,7 +181,7 @@ void sim_member_run(struct sim_member *m)
             turns(m);
         }
     }
-    if (m->state == SIM_UP && m->leaving && to_be_stopped(m)) {
+    if (m->state != SIM_ABSENT && m->leaving && to_be_stopped(m)) {
         sim_life_end(m);
     } else if (m->state != SIM_ABSENT && (m->crashed || (m->state == SIM_UP && to_be_stopped(m)))) {
         sim_life_crash(m);

@@ -148,8 +148,7 @@ static bool refused(struct sim_member *m, struct sim_member *from)
         return false;
     }
     if (!from->leaving && from->state == SIM_UP) {
-        from->leaving = true;
-        from->crash_ms = m->sim->now_ms + random_below(&m->sim->random, 200);
+        sim_member_leave(from);
     }
     return true;
 }
@@ -214,8 +213,7 @@ static void members_changed(struct core_env *env)
 {
     struct sim_member *m = member_of(env);
     if (!m->dying && !m->leaving && kv_member_removed(m->kv, m->id)) {
-        m->leaving = true;
-        m->crash_ms = m->sim->now_ms + random_below(&m->sim->random, 200);
+        sim_member_leave(m);
     }
 }
 
@@ -235,4 +233,5 @@ void sim_net_env(struct core_env *env)
     env->send = send;
     env->members_changed = members_changed;
     env->active_since_ms = active_since_ms;
+    sim_calls_env(env);
 }

@@ -85,7 +85,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t next_due(const struct sim *s)
 {
-    uint64_t due = earlier(sim_net_due(s), sim_nemesis_due(s));
+    uint64_t due = earlier(sim_net_due(s), earlier(sim_nemesis_due(s), sim_calls_due(s)));
     for (unsigned i = 0; i < s->member_count; i++) {
         due = earlier(due, sim_member_due(&s->members[i]));
     }
@@ -103,7 +103,9 @@ static uint64_t next_due(const struct sim *s)
 static void moment(struct sim *s)
 {
     sim_nemesis_run(s);
+    sim_reshape_look(s);
     sim_net_run(s);
+    sim_calls_run(s);
     for (int i = 0; i < SIM_CLIENTS; i++) {
         sim_client_run(&s->clients[i]);
     }
@@ -320,10 +322,11 @@ static void set_up(struct sim *s)
     if (s->config.seconds == 0) {
         s->config.seconds = (unsigned)sim_between(s, 20, 120);
     }
+    list_init(&s->calls);
     sim_check_init(s);
     sim_nemesis_init(s);
     for (unsigned i = 0; i < s->config.members; i++) {
-        struct sim_member *m = sim_member_new(s, true);
+        struct sim_member *m = sim_member_new(s, 0);
         s->first_ids[i] = m->id;
         plant(s, m);
     }
@@ -344,10 +347,12 @@ static void tear_down(struct sim *s)
     }
     for (int i = 0; i < SIM_CLIENTS; i++) {
         buffer_free(&s->clients[i].rows);
+        arena_free(&s->clients[i].arena);
     }
     s->result->revision = (uint64_t)s->check.model.revision;
     s->result->simulated_ms = s->now_ms;
     sim_net_free(s);
+    sim_calls_free(s);
     sim_check_free(s);
 }
 
