@@ -57,6 +57,7 @@ static void notice_own_term(struct core *core)
         read_ask_again(core);
         space_started(core);
         clock_leader_changed(core, true);
+        version_leading(core);
     }
 }
 
@@ -65,6 +66,9 @@ static void change_members(struct core *core)
     const struct raft_conf_change change = {.type = (enum raft_conf_change_type)core->apply.conf_change.type,
                                             .node_id = core->apply.conf_change.node_id};
     raft_apply_conf_change(core->raft, &change, NULL);
+    if (core->env->members_changed != NULL) {
+        core->env->members_changed(core->env);
+    }
 }
 
 static void answer(struct core *core)

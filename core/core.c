@@ -113,6 +113,7 @@ static void end_all(struct core *core)
 {
     propose_fail_all(core, ERR_STOPPED);
     members_fail_all(core, ERR_STOPPED);
+    version_stop(core);
     read_fail_all(core, ERR_STOPPED);
     lease_call_fail_all(core, ERR_STOPPED);
     compact_fail_all(core, ERR_STOPPED);

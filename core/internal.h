@@ -159,13 +159,18 @@ struct core {
     struct core_own alarm_raise, alarm_clear;
 
     /* publishing */
-    struct core_own publish, version;
+    struct core_own publish;
     bool published, ready;
     uint64_t space_check_ms;
     uint64_t compact_check_ms; /* while compaction waits for a pin */
     void (*on_ready)(void *arg);
     void *on_ready_arg;
     uint64_t version_check_ms;
+
+    /* the cluster's version, decided by the leader */
+    struct core_own version;
+    struct core_version_round *version_round; /* the others are being asked */
+    uint64_t version_due_ms;
 };
 
 /* core.c */
@@ -273,5 +278,11 @@ uint64_t space_deadline(const struct core *core);
 /* publish.c */
 void publish_slice(struct core *core);
 uint64_t publish_deadline(const struct core *core);
+
+/* cluster_version.c */
+void version_leading(struct core *core); /* the own term's first entry was applied */
+void version_slice(struct core *core);
+uint64_t version_deadline(const struct core *core);
+void version_stop(struct core *core); /* nobody is asked any more */
 
 #endif

@@ -1,10 +1,9 @@
-/* What a member says of itself through the log at each start: its name and client addresses; and, as the leader of a
- * new cluster, the cluster's version. Clients are served after both were applied (grpc.md, "Ports"). */
+/* What a member says of itself through the log at each start: its name and client addresses. Clients are served after
+ * that was applied and the cluster's version is known (grpc.md, "Ports"). */
 #include "core/internal.h"
 
 #include "base/check.h"
 
-#define CLUSTER_VERSION "3.7.0"
 #define VERSION_CHECK_MS 4000
 
 static void published(struct core_request *request, int error, ProtobufCMessage *response)
@@ -29,29 +28,6 @@ static void publish(struct core *core)
     own_propose(core, &core->publish, &internal, published);
 }
 
-static void version_set(struct core_request *request, int error, ProtobufCMessage *response)
-{
-    (void)error;
-    (void)response;
-    ((struct core_own *)request->owner)->in_flight = false;
-}
-
-/* One voter: the lowest version of all members is its own. The next issue asks the others first. */
-static void set_version(struct core *core)
-{
-    Membershippb__ClusterVersionSetRequest request = MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
-    request.ver = (char *)CLUSTER_VERSION;
-    Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    internal.cluster_version_set = &request;
-    own_propose(core, &core->version, &internal, version_set);
-}
-
-static bool version_current(const struct core *core)
-{
-    const char *version = kv_cluster_version(core->kv);
-    return version != NULL && strcmp(version, CLUSTER_VERSION) == 0;
-}
-
 void publish_slice(struct core *core)
 {
     if (core->stopping || core->leader == RAFT_NONE) {
@@ -60,10 +36,7 @@ void publish_slice(struct core *core)
     if (!core->published && !core->publish.in_flight && core->now_ms >= core->publish.retry_ms) {
         publish(core);
     }
-    if (core->published && core->leading && !version_current(core) && !core->version.in_flight &&
-        core->now_ms >= core->version.retry_ms) {
-        set_version(core);
-    }
+    version_slice(core);
     if (core->now_ms >= core->version_check_ms) {
         core->version_check_ms = core->now_ms + VERSION_CHECK_MS;
         kv_update_storage_version(core->kv);
@@ -79,5 +52,7 @@ void publish_slice(struct core *core)
 uint64_t publish_deadline(const struct core *core)
 {
     bool checking = core->ready && core->leader != RAFT_NONE;
-    return checking ? core->version_check_ms : core->now_ms + core->config.heartbeat_ms;
+    uint64_t at = checking ? core->version_check_ms : core->now_ms + core->config.heartbeat_ms;
+    uint64_t version = version_deadline(core);
+    return version < at ? version : at;
 }

@@ -120,6 +120,19 @@ bool version_set_downgrade(struct kv *kv, const Membershippb__DowngradeInfoSetRe
 
 /* --- questions --- */
 
+bool kv_version_of_page(struct bytes page, const char *field, unsigned *major, unsigned *minor)
+{
+    char key[32];
+    int n = snprintf(key, sizeof key, "\"%s\":\"", field);
+    const uint8_t *at = page.len == 0 ? NULL : memmem(page.data, page.len, key, (size_t)n);
+    if (at == NULL) {
+        return false;
+    }
+    at += n;
+    const uint8_t *end = memchr(at, '"', (size_t)(page.data + page.len - at));
+    return end != NULL && version_parse(bytes_of(at, (size_t)(end - at)), major, minor);
+}
+
 const char *kv_cluster_version(const struct kv *kv)
 {
     return kv->versions.cluster[0] == 0 ? NULL : kv->versions.cluster;

@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/net/http1_client.h"
 #include "kv/members_json.h"
-#include "kv/version.h"
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -245,19 +244,6 @@ static const char *assign_id(struct config *c, struct join_cluster *cluster)
     return cluster->member_id == 0 ? "no member of the cluster has this member's peer URLs" : NULL;
 }
 
-/* "etcdcluster" of a /version page. */
-static bool version_of(struct bytes page, unsigned *major, unsigned *minor)
-{
-    static const char key[] = "\"etcdcluster\":\"";
-    const uint8_t *at = page.len == 0 ? NULL : memmem(page.data, page.len, key, sizeof key - 1);
-    if (at == NULL) {
-        return false;
-    }
-    at += sizeof key - 1;
-    const uint8_t *end = memchr(at, '"', (size_t)(page.data + page.len - at));
-    return end != NULL && version_parse(bytes_of(at, (size_t)(end - at)), major, minor);
-}
-
 /* One above this version may be joined while the cluster is on its way down. */
 static bool downgrading(struct config *c, const char *url)
 {
@@ -283,7 +269,7 @@ static bool compatible(struct config *c, const struct join_cluster *cluster)
                          log_hex("remote-member-id", member->id), log_str("error", question.failure));
                 continue;
             }
-            if (!version_of(body, &major, &minor)) {
+            if (!kv_version_of_page(body, "etcdcluster", &major, &minor)) {
                 break;
             }
             if (major != 3 ||
