@@ -17,24 +17,37 @@ def free_port():
 
 
 class Member:
-    def __init__(self, *flags, program=None):
+    """One member: by itself, or, with `initial` set before it starts, one of several."""
+
+    def __init__(self, *flags, program=None, name="m1"):
+        self.name = name
         self.program = program or os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedge")
         self.folder = tempfile.mkdtemp(prefix="kedge-e2e.")
         self.data = os.path.join(self.folder, "data")
         self.port, self.peer_port = free_port(), free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
+        self.peer_url = f"http://127.0.0.1:{self.peer_port}"
+        self.initial, self.state = f"{name}={self.peer_url}", "new"
         self.flags = list(flags)
         self.process = None
         self.log = open(os.path.join(self.folder, "log"), "ab+")
 
     def start(self, wait=60):
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self.peer_port}"
+        self.begin()
+        return self.wait_ready(wait)
+
+    def begin(self):
+        """Starts the process and doesn't wait."""
+        client, peer = f"http://{self.endpoint}", self.peer_url
         self.process = subprocess.Popen(
-            [self.program, "--name=m1", f"--data-dir={self.data}", f"--listen-client-urls={client}",
+            [self.program, f"--name={self.name}", f"--data-dir={self.data}", f"--listen-client-urls={client}",
              f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
-             f"--initial-cluster=m1={peer}", *self.flags],
+             f"--initial-cluster={self.initial}", f"--initial-cluster-state={self.state}", *self.flags],
             stdout=self.log, stderr=self.log,
             env={k: v for k, v in os.environ.items() if not k.startswith(("KEDGE_", "ETCD"))})
+
+    def wait_ready(self, wait=60):
+        client = f"http://{self.endpoint}"
         end = time.monotonic() + wait
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -46,6 +59,9 @@ class Member:
             except OSError:
                 time.sleep(0.01)
         raise RuntimeError(f"the server is not ready after {wait} s:\n{self.output()}")
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

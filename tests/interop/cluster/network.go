@@ -125,8 +125,11 @@ func (w *Network) Heal(nodes []*Node) error {
 func (w *Network) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, name := range w.names {
+	for i, name := range w.names {
 		_ = ip("netns", "del", name)
+		if i > 0 { // the namespace lives on until its last socket is gone
+			_ = ip("link", "del", strings.Replace(name, w.bridge+"n", w.bridge+"v", 1))
+		}
 	}
 	_ = ip("link", "del", w.bridge)
 }
