@@ -187,3 +187,61 @@ int raft_conf_change_decode(struct bytes in, struct raft_conf_change *change)
     change->type = (enum raft_conf_change_type)type;
     return 0;
 }
+
+/* --- raftpb.ConfChangeV2: 1 transition, 2 changes {1 type, 2 node_id}, 3 context --- */
+
+void raft_conf_change_v2_encode(struct buffer *out, const struct raft_conf_change_v2 *change)
+{
+    if (change->transition != RAFT_TRANSITION_AUTO) {
+        wire_append_number(out, 1, change->transition);
+    }
+    for (size_t i = 0; i < change->change_count; i++) {
+        uint8_t one[40];
+        size_t n = wire_put_number(one, 1, change->changes[i].type);
+        n += wire_put_number(one + n, 2, change->changes[i].node_id);
+        wire_append_bytes(out, 2, bytes_of(one, n));
+    }
+    if (change->context.data != NULL) {
+        wire_append_bytes(out, 3, change->context);
+    }
+}
+
+static int decode_single(struct bytes in, struct raft_conf_change_single *single)
+{
+    struct wire_field f;
+    uint64_t type = 0;
+    int more;
+    *single = (struct raft_conf_change_single){0};
+    while ((more = wire_next(&in, &f)) > 0) {
+        if (f.tag == WIRE_TAG(1, WIRE_VARINT)) {
+            type = f.number;
+        } else if (f.tag == WIRE_TAG(2, WIRE_VARINT)) {
+            single->node_id = f.number;
+        }
+    }
+    single->type = (enum raft_conf_change_type)type;
+    return more < 0 || type > RAFT_ADD_LEARNER ? ERR_MALFORMED : 0;
+}
+
+int raft_conf_change_v2_decode(struct bytes in, struct raft_conf_change_v2 *change)
+{
+    struct wire_field f;
+    uint64_t transition = 0;
+    int more, error = 0;
+    *change = (struct raft_conf_change_v2){0};
+    while (error == 0 && (more = wire_next(&in, &f)) != 0) {
+        if (more < 0) {
+            error = ERR_MALFORMED;
+        } else if (f.tag == WIRE_TAG(1, WIRE_VARINT)) {
+            transition = f.number;
+        } else if (f.tag == WIRE_TAG(2, WIRE_BYTES)) {
+            error = change->change_count == RAFT_CHANGES_MAX
+                        ? ERR_MALFORMED
+                        : decode_single(f.bytes, &change->changes[change->change_count++]);
+        } else if (f.tag == WIRE_TAG(3, WIRE_BYTES)) {
+            change->context = f.bytes;
+        }
+    }
+    change->transition = (enum raft_transition)transition;
+    return transition > RAFT_TRANSITION_EXPLICIT ? ERR_MALFORMED : error;
+}

@@ -30,4 +30,9 @@ int raft_conf_state_decode(struct bytes in, struct raft_conf_state *conf);
 void raft_conf_change_encode(struct buffer *out, const struct raft_conf_change *change);
 int raft_conf_change_decode(struct bytes in, struct raft_conf_change *change);
 
+/* raftpb.ConfChangeV2: transition and context left out when 0 and NULL; of each change type and node_id are written.
+ * Decoding refuses more than RAFT_CHANGES_MAX changes. An empty message is an empty change. */
+void raft_conf_change_v2_encode(struct buffer *out, const struct raft_conf_change_v2 *change);
+int raft_conf_change_v2_decode(struct bytes in, struct raft_conf_change_v2 *change);
+
 #endif

@@ -1,8 +1,7 @@
-/* The frame of consensus: its life, the log's comings and goings, and the update. What a role decides stands in the
- * files beside: raft_election.c, raft_propose.c, raft_commit.c, raft_read.c, raft_members.c. */
+/* The frame of consensus: its life, the log's comings and goings, and the update. What is decided stands in the files
+ * beside (raft_impl.h lists them). */
 #include "raft/raft.h"
 #include "base/check.h"
-#include "base/error.h"
 #include "raft/raft_impl.h"
 #include <stdlib.h>
 
@@ -32,12 +31,25 @@ struct raft *raft_new(const struct raft_config *config)
     raft_log_init(&r->log, config->snapshot, config->log_bytes == 0 ? LOG_BYTES : config->log_bytes);
     raft_conf_state_copy(&r->conf, &config->conf);
     raft_build_members(r);
+    r->election_due_ms = r->heartbeat_due_ms = r->check_due_ms = r->transfer_due_ms = r->disk_since_ms = RAFT_NEVER;
+    r->next_read_id = random_next(&r->random);
     return r;
+}
+
+/* What an image replaced may still stand in the WAL behind the image's position. It is of an earlier term than the
+ * image: the leader that the image came from would have replaced it. Nothing that was saved later follows it. */
+static bool left_over(struct raft *r, const struct raft_entry *entry)
+{
+    r->left_over = r->left_over || entry->term < raft_log_term(&r->log, r->log.last);
+    return r->left_over;
 }
 
 void raft_restore_entry(struct raft *r, const struct raft_entry *entry)
 {
     CHECK(!r->started);
+    if (left_over(r, entry)) {
+        return;
+    }
     raft_log_append(&r->log, entry);
     r->log.saved = r->log.durable = r->log.last;
     raft_log_trim(&r->log, r->applied);
@@ -58,8 +70,8 @@ void raft_start(struct raft *r)
     r->started = r->dirty = true;
     r->shown_term = r->term;
     r->save = (struct raft_save){.term = r->term, .index = r->log.last};
-    r->pending_conf_index = r->log.last;
-    raft_set_election_timer(r);
+    r->ack.to = RAFT_NONE;
+    raft_draw_election_timeout(r);
     raft_campaign_if_alone(r);
 }
 
@@ -69,28 +81,48 @@ void raft_free(struct raft *r)
         return;
     }
     raft_log_free(&r->log);
+    raft_reads_free(r);
+    raft_out_free(r);
+    raft_free_members(r);
     raft_conf_state_free(&r->conf);
-    free(r->members);
-    free(r->held);
-    free(r->reads);
+    raft_conf_state_free(&r->install_conf);
     free(r);
 }
 
 /* --- the log's events --- */
 
-static void event(const struct raft *r)
+void raft_event(const struct raft *r)
 {
     CHECK(r->started && !r->update_open);
 }
 
-void raft_durable(struct raft *r, struct raft_save save)
+bool raft_state_durable(const struct raft *r)
 {
-    event(r);
-    if (save.sequence <= r->durable_sequence) {
-        return;
+    return r->term == r->saved_state.term && r->vote == r->saved_state.vote && r->durable_sequence >= r->state_sequence;
+}
+
+/* Jobs that are under way may hold entries that are replaced now: what they say about those isn't true any more. A new
+ * job always follows, with what replaces them. */
+void raft_log_cut(struct raft *r, uint64_t from)
+{
+    bool earlier_cut = r->cut_sequence > r->durable_sequence + 1;
+    r->cut_index = earlier_cut && r->cut_index < from ? r->cut_index : from;
+    r->cut_sequence = r->save.sequence + 1;
+    raft_log_truncate(&r->log, from);
+}
+
+void raft_commit_to(struct raft *r, uint64_t index)
+{
+    if (index > r->log.last) {
+        index = r->log.last;
     }
-    CHECK(save.sequence <= r->save.sequence);
-    r->durable_sequence = save.sequence;
+    if (index > r->commit && !r->installing) {
+        r->commit = index;
+    }
+}
+
+static void log_durable(struct raft *r, struct raft_save save)
+{
     uint64_t index = save.index;
     if (save.sequence < r->cut_sequence && index >= r->cut_index) {
         index = r->cut_index - 1;
@@ -99,33 +131,31 @@ void raft_durable(struct raft *r, struct raft_save save)
         r->log.durable = index;
     }
     raft_log_trim(&r->log, r->applied);
-    if (r->vote_waits && r->vote_sequence != 0 && save.sequence >= r->vote_sequence) {
-        r->vote_waits = false;
-        raft_own_vote_durable(r);
+}
+
+/* Raft thesis 10.2.1: a leader may write to its own disk while its followers write to theirs, if it counts itself only
+ * once that is done. */
+void raft_durable(struct raft *r, struct raft_save save)
+{
+    raft_event(r);
+    if (save.sequence <= r->durable_sequence) {
+        return;
     }
-    if (r->role == RAFT_LEADER && save.term == r->term) {
+    CHECK(save.sequence <= r->save.sequence);
+    r->durable_sequence = save.sequence;
+    r->disk_since_ms = r->durable_sequence >= r->sync_sequence ? RAFT_NEVER : r->now_ms;
+    r->dirty = r->dirty || r->member_count > 1; /* what waited for it may leave */
+    log_durable(r, save);
+    if (r->role == RAFT_CANDIDATE) {
+        raft_own_vote_durable(r);
+    } else if (r->role == RAFT_LEADER) {
         struct member *self = raft_member(r, r->id);
-        if (self != NULL) {
+        if (self != NULL && self->progress.match < r->log.durable) {
             self->progress.match = r->log.durable;
+            self->progress.next = r->log.last + 1;
         }
         raft_maybe_commit(r);
     }
-}
-
-void raft_log_entries(struct raft *r, uint64_t from, const struct raft_entry *entries, size_t count, int error)
-{
-    event(r);
-    CHECK(r->log_read == READ_ASKED);
-    CHECK(error == 0 || count == 0);
-    r->log_read = READ_IDLE;
-    for (size_t i = 0; i < count; i++) {
-        CHECK(entries[i].index == from + i);
-        if (!raft_log_fill(&r->log, &entries[i])) {
-            break;
-        }
-    }
-    raft_log_trim(&r->log, r->applied);
-    r->dirty = true;
 }
 
 const struct raft_entry *raft_entry(struct raft *r, uint64_t index)
@@ -138,42 +168,25 @@ const struct raft_entry *raft_entry(struct raft *r, uint64_t index)
     if (here) {
         return e;
     }
-    if (r->log_read == READ_IDLE) {
-        r->log_read = READ_WANTED;
-        r->log_read_from = index;
-        r->dirty = true;
-    }
+    r->apply_wants = index;
     return NULL;
 }
 
 void raft_applied(struct raft *r, uint64_t index)
 {
-    event(r);
+    raft_event(r);
     CHECK(index >= r->applied && index <= r->commit);
     r->applied = index;
     raft_log_trim(&r->log, r->applied);
+    raft_leave_joint(r);
     raft_campaign_if_alone(r);
 }
 
 void raft_compact(struct raft *r, uint64_t index)
 {
-    event(r);
+    raft_event(r);
     CHECK(index <= r->applied);
     raft_log_compact(&r->log, index);
-}
-
-void raft_snapshot_done(struct raft *r, struct raft_position at, const struct raft_conf_state *conf)
-{
-    event(r);
-    CHECK(at.index >= r->commit);
-    size_t bytes_max = r->log.bytes_max;
-    raft_log_free(&r->log);
-    raft_log_init(&r->log, at, bytes_max);
-    raft_conf_state_free(&r->conf);
-    raft_conf_state_copy(&r->conf, conf);
-    raft_build_members(r);
-    r->commit = r->applied = at.index;
-    r->dirty = true;
 }
 
 /* --- the update --- */
@@ -182,7 +195,7 @@ bool raft_update_pending(const struct raft *r)
 {
     struct raft_hard_state state = {r->term, r->vote, r->commit};
     return r->dirty || r->read_count > 0 || r->log.saved < r->log.last || r->commit != r->shown_commit ||
-           !raft_hard_state_equal(state, r->saved_state) || r->log_read == READ_WANTED ||
+           !raft_hard_state_equal(state, r->saved_state) || (r->apply_wants != 0 && !r->fetch_out) ||
            r->leader != r->shown_leader || r->term != r->shown_term || r->role != r->shown_role;
 }
 
@@ -196,27 +209,33 @@ static void fill_save(struct raft *r, struct raft_update *u)
     u->must_sync = u->append_count > 0 || r->term != r->saved_state.term || r->vote != r->saved_state.vote;
     if (u->append_count > 0 || u->hard_state_changed) {
         r->save = (struct raft_save){.sequence = r->save.sequence + 1, .term = r->term, .index = r->log.last};
-        if (r->vote_waits && r->vote_sequence == 0) {
-            r->vote_sequence = r->save.sequence;
+    }
+    if (u->must_sync) {
+        r->sync_sequence = r->save.sequence;
+        if (r->disk_since_ms == RAFT_NEVER) {
+            r->disk_since_ms = r->now_ms;
         }
     }
+    if (r->term != r->saved_state.term || r->vote != r->saved_state.vote) {
+        r->state_sequence = r->save.sequence;
+    }
+    r->saved_state = u->hard_state;
     u->save = r->save;
 }
 
-static void fill_log_read(struct raft *r, struct raft_update *u)
+static void fill_messages(struct raft *r, struct raft_update *u)
 {
-    if (r->log_read == READ_WANTED) {
-        uint64_t to = r->log.hollow_to - 1;
-        u->log_read.wanted = true;
-        u->log_read.from = r->log_read_from;
-        u->log_read.to = to < r->commit ? to : r->commit;
-        u->log_read.max_bytes = r->log.bytes_max / 4;
-    }
+    raft_out_release(r);
+    raft_replicate(r);
+    u->messages = r->out;
+    u->message_count = r->out_count;
+    u->images = r->images;
+    u->image_count = r->image_count;
 }
 
 const struct raft_update *raft_update(struct raft *r)
 {
-    event(r);
+    raft_event(r);
     raft_check(r);
     struct raft_update *u = &r->update;
     *u = (struct raft_update){.commit = r->commit,
@@ -226,10 +245,12 @@ const struct raft_update *raft_update(struct raft *r)
                               .leader = r->leader,
                               .term = r->term,
                               .role = r->role,
-                              .deadline_ms = r->election_due_ms};
+                              .snapshot = r->installing && !r->install_shown ? &r->install : NULL};
     u->soft_changed = r->leader != r->shown_leader || r->term != r->shown_term || r->role != r->shown_role;
     fill_save(r, u);
-    fill_log_read(r, u);
+    fill_messages(r, u);
+    raft_fetch_fill(r, u);
+    u->deadline_ms = raft_deadline(r);
     r->update_open = true;
     return u;
 }
@@ -240,15 +261,14 @@ void raft_update_done(struct raft *r)
     const struct raft_update *u = &r->update;
     r->update_open = r->dirty = false;
     r->log.saved = r->log.last;
-    r->saved_state = u->hard_state;
     r->read_count = 0;
     r->shown_commit = u->commit;
     r->shown_leader = u->leader;
     r->shown_term = u->term;
     r->shown_role = u->role;
-    if (u->log_read.wanted) {
-        r->log_read = READ_ASKED;
-    }
+    r->fetch_out = r->fetch_out || u->log_read.wanted;
+    r->install_shown = r->installing;
+    raft_out_done(r);
 }
 
 /* --- queries --- */
@@ -284,8 +304,11 @@ struct raft_status raft_status(const struct raft *r)
                                 .last_index = r->log.last,
                                 .durable_index = r->log.durable,
                                 .role = r->role,
+                                .voter = raft_is_voter(r, r->id),
+                                .learner = raft_ids_has(&r->conf.learners, r->id),
+                                .installing = r->installing,
                                 .transferee = r->transferee,
-                                .pending_reads = r->held_count,
+                                .pending_reads = r->held_reads.count + r->confirming.count + r->asked.count,
                                 .log_bytes = r->log.bytes};
 }
 
@@ -293,18 +316,4 @@ const char *raft_role_name(enum raft_role role)
 {
     static const char *const names[] = {"follower", "pre-candidate", "candidate", "leader"};
     return names[role];
-}
-
-void raft_check(const struct raft *r)
-{
-    const struct raft_log *l = &r->log;
-    CHECK(l->start.index <= r->applied && r->applied <= r->commit && r->commit <= l->last);
-    CHECK(l->start.index < l->first && l->first <= l->last + 1 && l->first <= r->applied + 1);
-    CHECK(l->durable <= l->saved && l->saved <= l->last);
-    CHECK(l->hollow_from <= l->hollow_to && l->hollow_to <= l->durable + 1);
-    CHECK(l->hollow_from == l->hollow_to || l->hollow_from > r->applied);
-    CHECK(r->term >= raft_log_term(l, l->last));
-    CHECK((r->role == RAFT_LEADER) == (r->leader == r->id));
-    /* A commit that a leader alone reached is on its own disk (Raft thesis 10.2.1). */
-    CHECK(r->role != RAFT_LEADER || !raft_alone(r) || r->commit <= l->durable);
 }

@@ -77,7 +77,8 @@ void raft_step(struct raft *r, const struct raft_message *message);
  * and has that term. A follower forwards it and sets *at to {0, 0}: it may get lost.
  * RAFT_ENTRY_CONF_CHANGE while another one is not yet applied is replaced by an empty entry, as etcd does; *at is then
  * that of the empty entry, and the proposer waits in vain.
- * Returns 0, ERR_NO_LEADER (ask again later), ERR_PROPOSAL_DROPPED (candidate, transfer of leadership, removed). */
+ * Returns 0, ERR_NO_LEADER (none is known, or it is being elected: ask again later), ERR_PROPOSAL_DROPPED (leadership
+ * is being handed over, or this member was removed). */
 int raft_propose(struct raft *r, enum raft_entry_type type, struct shared *data, struct raft_position *at);
 
 /* A number for each WAL job, ascending; term and index are those of the hard state and the last entry after it. */

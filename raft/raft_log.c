@@ -127,6 +127,25 @@ const struct raft_entry *raft_log_slot(const struct raft_log *l, uint64_t index,
     return slot(l, index);
 }
 
+const struct raft_entry *raft_log_view(const struct raft_log *l, uint64_t index, size_t *count)
+{
+    *count = 0;
+    if (index < l->first || index > l->last || !is_here(l, index)) {
+        return NULL;
+    }
+    uint64_t to = index < l->hollow_from && l->hollow_from < l->hollow_to ? l->hollow_from - 1 : l->last;
+    *count = (size_t)(to + 1 - index);
+    return slot(l, index);
+}
+
+uint64_t raft_log_last_of_term(const struct raft_log *l, uint64_t index, uint64_t term)
+{
+    while (index > l->start.index && terms_at(&l->terms, index) > term) {
+        index = terms_begin(&l->terms, index) - 1;
+    }
+    return index > l->start.index ? index : l->start.index;
+}
+
 bool raft_log_fill(struct raft_log *l, const struct raft_entry *e)
 {
     if (e->index != l->hollow_from || l->hollow_from == l->hollow_to) {

@@ -33,6 +33,11 @@ void raft_log_compact(struct raft_log *l, uint64_t index);            /* the log
 uint64_t raft_log_term(const struct raft_log *l, uint64_t index); /* 0: unknown */
 /* The entry's index, term and type; *here tells whether its data is. NULL below first or above last. */
 const struct raft_entry *raft_log_slot(const struct raft_log *l, uint64_t index, bool *here);
+/* Entries from index on, as far as they follow each other with their data here; *count of them. NULL and 0: the first
+ * isn't here. Valid until the log changes. */
+const struct raft_entry *raft_log_view(const struct raft_log *l, uint64_t index, size_t *count);
+/* The highest index at or below `index` whose term is at most `term`; the start of the log if there is none above. */
+uint64_t raft_log_last_of_term(const struct raft_log *l, uint64_t index, uint64_t term);
 /* Puts data back. False if it isn't the entry that was dropped. */
 bool raft_log_fill(struct raft_log *l, const struct raft_entry *e);
 /* Keeps to bytes_max, as far as what isn't durable allows. */

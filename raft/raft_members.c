@@ -1,6 +1,4 @@
 /* Who is in the cluster, and what this member knows of them (Raft thesis 4). */
-#include "base/check.h"
-#include "base/error.h"
 #include "raft/raft_impl.h"
 #include <stdlib.h>
 
@@ -32,59 +30,53 @@ static void add_members(struct raft *r, struct member *to, size_t *count, const 
         if (twice) {
             continue;
         }
-        to[*count] =
-            known != NULL
-                ? *known
-                : (struct member){
-                      .progress = {.id = ids->ids[i], .next = r->log.last > 1 ? r->log.last : 1, .active = true}};
+        to[*count] = known != NULL ? *known
+                                   : (struct member){
+                                         .progress = {.id = ids->ids[i], .next = r->log.last > 1 ? r->log.last : 1},
+                                         .heard = true,
+                                         .heard_ms = r->now_ms,
+                                     };
         to[*count].progress.learner = learner;
         ++*count;
     }
 }
 
+/* Those that are not in the new list let go of what they hold. */
+static void release_members(struct raft *r, const struct member *stay, size_t count)
+{
+    for (size_t i = 0; i < r->member_count; i++) {
+        bool stays = false;
+        for (size_t k = 0; k < count; k++) {
+            stays |= stay[k].progress.id == r->members[i].progress.id;
+        }
+        if (!stays) {
+            inflight_free(&r->members[i].inflight);
+            fetched_clear(&r->members[i].fetched);
+        }
+    }
+    free(r->members);
+    free(r->quorum_room);
+}
+
 void raft_build_members(struct raft *r)
 {
     const struct raft_conf_state *c = &r->conf;
-    size_t count = 0;
-    struct member *members =
-        mem_zalloc((c->voters.count + c->voters_outgoing.count + c->learners.count + 1) * sizeof *members);
+    size_t count = 0, most = c->voters.count + c->voters_outgoing.count + c->learners.count + 1;
+    struct member *members = mem_zalloc(most * sizeof *members);
     add_members(r, members, &count, &c->voters, false);
     add_members(r, members, &count, &c->voters_outgoing, false);
     add_members(r, members, &count, &c->learners, true);
     qsort(members, count, sizeof *members, by_id);
-    free(r->members);
+    release_members(r, members, count);
     r->members = members;
     r->member_count = count;
+    r->quorum_room = mem_alloc(most * sizeof *r->quorum_room);
+    r->fetch_next = 0;
 }
 
-void raft_apply_conf_change(struct raft *r, const struct raft_conf_change *change, struct raft_conf_state *after)
+void raft_free_members(struct raft *r)
 {
-    CHECK(r->started && !r->update_open);
-    struct raft_conf_state *c = &r->conf;
-    CHECK(c->voters_outgoing.count == 0, "a simple change in joint consensus");
-    if (change->node_id != RAFT_NONE) {
-        if (change->type == RAFT_ADD_NODE) {
-            raft_ids_remove(&c->learners, change->node_id);
-            raft_ids_add(&c->voters, change->node_id);
-        } else if (change->type == RAFT_ADD_LEARNER) {
-            raft_ids_remove(&c->voters, change->node_id);
-            raft_ids_add(&c->learners, change->node_id);
-        } else if (change->type == RAFT_REMOVE_NODE) {
-            raft_ids_remove(&c->voters, change->node_id);
-            raft_ids_remove(&c->learners, change->node_id);
-        }
-        CHECK(c->voters.count > 0, "the last voter was removed");
-        raft_build_members(r);
-        raft_set_election_timer(r);
-        if (r->role == RAFT_LEADER) {
-            r->election_due_ms = UINT64_MAX;
-            raft_maybe_commit(r); /* a smaller quorum may have what the larger one hadn't */
-        }
-        r->dirty = true;
-    }
-    if (after != NULL) {
-        raft_conf_state_copy(after, c);
-    }
+    release_members(r, NULL, 0);
 }
 
 bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)
@@ -94,52 +86,6 @@ bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)
         return false;
     }
     *out = m->progress;
+    out->active = m->progress.id == r->id || r->now_ms < m->heard_ms + r->election_ms;
     return true;
-}
-
-/* --- what other members say: a member alone has nobody to hear from --- */
-
-void raft_step(struct raft *r, const struct raft_message *message)
-{
-    (void)r;
-    (void)message;
-}
-
-void raft_unreachable(struct raft *r, uint64_t id)
-{
-    (void)r;
-    (void)id;
-}
-
-void raft_snapshot_reported(struct raft *r, uint64_t id, bool success)
-{
-    (void)r;
-    (void)id;
-    (void)success;
-}
-
-int raft_transfer(struct raft *r, uint64_t to)
-{
-    if (r->role != RAFT_LEADER) {
-        return ERR_NOT_LEADER;
-    }
-    return to == r->id ? 0 : ERR_BAD_LEADER_TRANSFEREE;
-}
-
-void raft_advance_election(struct raft *r, uint64_t by_ms)
-{
-    (void)r;
-    (void)by_ms;
-}
-
-void raft_snapshot_failed(struct raft *r)
-{
-    (void)r;
-}
-
-void raft_apply_conf_change_v2(struct raft *r, const struct raft_conf_change_v2 *change, struct raft_conf_state *after)
-{
-    (void)r;
-    (void)change;
-    (void)after;
 }

@@ -50,6 +50,11 @@ uint64_t terms_at(const struct terms *t, uint64_t index)
     return t->count == 0 ? 0 : t->runs[find(t, index)].term;
 }
 
+uint64_t terms_begin(const struct terms *t, uint64_t index)
+{
+    return t->count == 0 ? index : t->runs[find(t, index)].index;
+}
+
 void terms_free(struct terms *t)
 {
     free(t->runs);

@@ -20,6 +20,7 @@ void terms_add(struct terms *t, uint64_t index, uint64_t term); /* index follows
 void terms_cut(struct terms *t, uint64_t index);                /* forgets index and what follows */
 void terms_drop(struct terms *t, uint64_t index);               /* forgets what is before index, keeps index */
 uint64_t terms_at(const struct terms *t, uint64_t index);       /* index is one that was added; 0 if nothing was */
+uint64_t terms_begin(const struct terms *t, uint64_t index);    /* where the run that index is in begins */
 void terms_free(struct terms *t);                               /* leaves it empty */
 
 #endif
