@@ -269,6 +269,7 @@ void raft_update_done(struct raft *r)
     r->fetch_out = r->fetch_out || u->log_read.wanted;
     r->install_shown = r->installing;
     raft_out_done(r);
+    raft_fetched_drop_sent(r);
 }
 
 /* --- queries --- */

@@ -26,9 +26,22 @@ const struct raft_entry *raft_fetched(struct raft *r, struct member *m, size_t *
     if (r->fetch_out && r->fetch_for == m->progress.id) {
         return NULL;
     }
-    fetched_clear(f);
     f->wanted = next;
     return NULL;
+}
+
+/* Not before: messages of the update point to them. */
+void raft_fetched_drop_sent(struct raft *r)
+{
+    for (size_t i = 0; i < r->member_count; i++) {
+        struct fetched *f = &r->members[i].fetched;
+        if (f->count > 0 &&
+            (r->members[i].progress.next < f->from || r->members[i].progress.next >= f->from + f->count)) {
+            uint64_t wanted = f->wanted;
+            fetched_clear(f);
+            f->wanted = wanted;
+        }
+    }
 }
 
 /* The last entry from `from` on that isn't in memory. */

@@ -235,6 +235,7 @@ void progress_sent(struct member *m, size_t entries, size_t bytes);
 /* raft_fetch.c */
 void fetched_clear(struct fetched *f);
 const struct raft_entry *raft_fetched(struct raft *r, struct member *m, size_t *count); /* from m's next on; or NULL */
+void raft_fetched_drop_sent(struct raft *r); /* after the update */
 void raft_fetch_fill(struct raft *r, struct raft_update *u);
 
 /* raft_transfer.c */

@@ -53,7 +53,6 @@ void progress_snapshot(struct member *m, uint64_t index)
     m->pending_snapshot = index;
     m->progress.next = index + 1;
     m->sent_commit = index;
-    fetched_clear(&m->fetched);
 }
 
 bool progress_acknowledged(struct member *m, uint64_t index)
