@@ -170,6 +170,11 @@ void core_snapshot_reported(struct core *core, uint64_t id, bool taken)
     raft_snapshot_reported(core->raft, id, taken);
 }
 
+void core_advance_election(struct core *core, uint64_t by_ms)
+{
+    raft_advance_election(core->raft, by_ms);
+}
+
 void core_stop(struct core *core)
 {
     core->stopping = true;

@@ -59,6 +59,10 @@ void core_unreachable(struct core *core, uint64_t id);
 /* How core_env.send_image ended: the other member has taken the image, or not. */
 void core_snapshot_reported(struct core *core, uint64_t id, bool taken);
 
+/* The first election after a start comes so much earlier, unless there is a leader (limits.tsv "initial tick advance").
+ */
+void core_advance_election(struct core *core, uint64_t by_ms);
+
 /* Stop: everything that is open ends with ERR_STOPPED (inside this function, or soon if a job has it), new requests are
  * refused with it, what is applied goes to the store. core_stopped says when all jobs are back and nothing waits for
  * the store; a store without space is tried once more and then left as it is: the log has it all. */

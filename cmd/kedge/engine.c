@@ -237,10 +237,10 @@ static void *worker_thread(void *arg)
 /* --- between the core and the threads --- */
 
 /* The v2 JSON is made where the members may be read: on the core's thread. */
-static void checkpoint_data(struct engine *engine, struct core_checkpoint *checkpoint)
+void engine_v2_json(const struct kv *kv, struct buffer *out)
 {
     size_t count;
-    const struct kv_member *members = kv_members(core_kv(engine->core), &count);
+    const struct kv_member *members = kv_members(kv, &count);
     struct snap_file_member *list = mem_zalloc((count + 1) * sizeof *list);
     for (size_t i = 0; i < count; i++) {
         list[i] = (struct snap_file_member){
@@ -253,10 +253,15 @@ static void checkpoint_data(struct engine *engine, struct core_checkpoint *check
             .learner = members[i].learner,
         };
     }
-    buffer_free(&checkpoint->data_owner);
-    snap_file_v2_json(&checkpoint->data_owner, list, count, NULL, 0, kv_cluster_version(core_kv(engine->core)));
-    checkpoint->data = buffer_bytes(&checkpoint->data_owner);
+    snap_file_v2_json(out, list, count, NULL, 0, kv_cluster_version(kv));
     free(list);
+}
+
+static void checkpoint_data(struct engine *engine, struct core_checkpoint *checkpoint)
+{
+    buffer_free(&checkpoint->data_owner);
+    engine_v2_json(core_kv(engine->core), &checkpoint->data_owner);
+    checkpoint->data = buffer_bytes(&checkpoint->data_owner);
 }
 
 static void start(struct core_env *env, struct core_job *job)

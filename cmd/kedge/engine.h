@@ -16,8 +16,11 @@ struct engine_thread {
     struct mailbox box;
 };
 
+struct peers;
+
 struct engine {
     struct core_env env; /* first: the core's world */
+    struct peers *peers; /* cmd/kedge/peers.h: the env's half that speaks to others; NULL until it starts */
     struct core *core;   /* set by engine_attach */
     struct loop *loop;
     struct wal *wal;
@@ -37,6 +40,8 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
 void engine_attach(struct engine *engine, struct core *core);
 /* Before core_stop: what waits for space in the log comes back with ERR_STOPPED (core/job.h) instead of waiting on. */
 void engine_give_up(struct engine *engine);
+/* The v2 store's JSON of the members and the cluster's version as they are now. */
+void engine_v2_json(const struct kv *kv, struct buffer *out);
 /* After core_stopped: ends the threads. Then the core may be freed, and log and store be closed. */
 void engine_stop_threads(struct engine *engine);
 void engine_close(struct engine *engine);

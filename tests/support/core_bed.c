@@ -150,17 +150,23 @@ static bool carry_out(struct core_bed *bed, struct list *queue, bool held)
 
 /* --- life --- */
 
+static uint64_t own_id(const struct core_bed *bed)
+{
+    return bed->id == 0 ? MEMBER : bed->id;
+}
+
 static void assemble(struct core_bed *bed)
 {
     const struct kv_config settings = {
-        .member_id = MEMBER, .quota_bytes = bed->quota_bytes, .lease = {.min_ttl_s = 2, .retry_ms = 7000}};
+        .member_id = own_id(bed), .quota_bytes = bed->quota_bytes, .lease = {.min_ttl_s = 2, .retry_ms = 7000}};
     CHECK(kv_open(&settings, bed->backend, &bed->kv, NULL) == 0);
     const struct watch_config watch = {
-        .cluster_id = CLUSTER, .member_id = MEMBER, .source = kv_watch_source(bed->kv), .ready = NULL};
+        .cluster_id = CLUSTER, .member_id = own_id(bed), .source = kv_watch_source(bed->kv), .ready = NULL};
     bed->hub = watch_hub_new(&watch, bed->now_ms);
     kv_set_watch(bed->kv, bed->hub);
-    struct raft_config raft = {.id = MEMBER,
-                               .seed = 1,
+    struct raft_config raft = {.id = own_id(bed),
+                               .seed = own_id(bed),
+                               .pre_vote = true,
                                .now_ms = bed->now_ms,
                                .log_bytes = bed->raft_log_bytes,
                                .hard_state = bed->hard_state,
@@ -173,12 +179,15 @@ static void assemble(struct core_bed *bed)
     }
     raft_start(bed->raft);
     static const char *const urls[] = {"http://127.0.0.1:2379"};
-    bed->config.member_id = MEMBER;
+    bed->config.member_id = own_id(bed);
     bed->config.cluster_id = CLUSTER;
     bed->config.name = "one";
     bed->config.client_urls = urls;
     bed->config.client_url_count = 1;
     bed->env = (struct core_env){.start = start, .space = space};
+    if (bed->attach != NULL) {
+        bed->attach(bed);
+    }
     bed->core = core_new(&bed->config, bed->raft, bed->kv, bed->hub, &bed->env, 0, bed->now_ms, 1700000000000);
 }
 
@@ -190,12 +199,16 @@ void core_bed_open(struct core_bed *bed)
     list_init(&bed->store_jobs);
     list_init(&bed->work_jobs);
     bed->backend = backend_open_memory();
-    const char *const peers[] = {"http://127.0.0.1:2380"};
-    struct raft_entry first = {.index = 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE};
-    first.data = shared_copy(kv_bootstrap_conf_change(MEMBER, "one", peers, 1, &bed->arena));
-    keep_entry(bed, &first);
-    shared_unref(first.data);
-    bed->hard_state = (struct raft_hard_state){.term = 1, .commit = 1};
+    size_t members = bed->members == 0 ? 1 : bed->members;
+    for (size_t i = 0; i < members; i++) {
+        uint64_t id = bed->members == 0 ? MEMBER : i + 1;
+        const char *const peers[] = {arena_printf(&bed->arena, "http://127.0.0.1:%u", 2380 + (unsigned)i)};
+        struct raft_entry entry = {.index = i + 1, .term = 1, .type = RAFT_ENTRY_CONF_CHANGE};
+        entry.data = shared_copy(kv_bootstrap_conf_change(id, "one", peers, 1, &bed->arena));
+        keep_entry(bed, &entry);
+        shared_unref(entry.data);
+    }
+    bed->hard_state = (struct raft_hard_state){.term = 1, .commit = members};
     assemble(bed);
 }
 

@@ -6,9 +6,16 @@
 #include "core/core.h"
 
 struct watch_hub;
+struct cluster_bed; /* tests/support/cluster_bed.h */
 
 struct core_bed {
     struct core_env env; /* first */
+    /* Of a cluster (all 0: alone): this member, and how many there are (ids 1, 2, …) */
+    uint64_t id;
+    size_t members;
+    struct cluster_bed *cluster;
+    void (*attach)(struct core_bed *bed); /* fills the env's half that speaks to others */
+    size_t members_changes;
     struct core_config config;
     struct core *core;
     struct kv *kv;

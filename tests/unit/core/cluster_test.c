@@ -1,0 +1,388 @@
+/* Several members: what one is told when leadership moves, whoever was asked. */
+#include "tests/support/cluster_bed.h"
+
+#include "kv/watch.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static size_t other(const struct cluster_bed *c, size_t not_this)
+{
+    return (not_this + 1) % c->count;
+}
+
+/* --- all is well --- */
+
+static void test_three_members_elect_a_leader_publish_themselves_and_get_ready(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c);
+    assert_int_not_equal(leader, CLUSTER_BED_NONE);
+    cluster_bed_advance(&c, 300);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(core_raft_status(c.beds[i].core).leader, leader + 1);
+        size_t count;
+        const struct kv_member *members = kv_members(c.beds[i].kv, &count);
+        assert_int_equal(count, 3);
+        assert_int_equal(members[2].client_url_count, 1);
+        assert_int_equal(c.beds[i].members_changes, 3);
+    }
+    cluster_bed_close(&c);
+}
+
+static void test_a_put_through_any_member_is_acknowledged_and_applied_everywhere(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request puts[3];
+    cluster_bed_open(&c, 3);
+    cluster_bed_ready(&c);
+    for (size_t i = 0; i < 3; i++) {
+        const char *keys[] = {"a", "b", "c"};
+        assert_int_equal(core_bed_put(&c.beds[i], &puts[i], keys[i], "v", 0), 0);
+    }
+    cluster_bed_advance(&c, 300);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(puts[i].ended, 1);
+        assert_int_equal(puts[i].error, 0);
+        assert_string_equal(core_bed_value(&c.beds[i], "a"), "v");
+        assert_string_equal(core_bed_value(&c.beds[i], "b"), "v");
+        assert_string_equal(core_bed_value(&c.beds[i], "c"), "v");
+    }
+    cluster_bed_close(&c);
+}
+
+static void test_a_barrier_through_any_member_sees_what_was_acknowledged(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 5};
+    struct bed_request put, barriers[3];
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c);
+    core_bed_put(&c.beds[leader], &put, "k", "v", 0);
+    while (put.ended == 0) {
+        cluster_bed_advance(&c, 1);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(core_bed_barrier(&c.beds[i], &barriers[i]), 0);
+    }
+    for (unsigned ms = 0; ms < 100; ms++) {
+        for (size_t i = 0; i < 3; i++) {
+            if (barriers[i].ended == 1) {
+                assert_int_equal(barriers[i].error, 0);
+                assert_string_equal(core_bed_value(&c.beds[i], "k"), "v");
+            }
+        }
+        cluster_bed_advance(&c, 1);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(barriers[i].ended, 1);
+    }
+    cluster_bed_close(&c);
+}
+
+/* --- no leader, another leader --- */
+
+static void test_a_leader_that_is_cut_off_is_replaced_and_its_proposals_end_as_unknown(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request lost, kept;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c);
+    cluster_bed_isolate(&c, old, true);
+    assert_int_equal(core_bed_put(&c.beds[old], &lost, "k", "lost", 0), 0);
+    size_t leader = cluster_bed_elect(&c, old);
+    assert_int_equal(core_bed_put(&c.beds[leader], &kept, "k", "kept", 0), 0);
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(kept.error, 0);
+    assert_int_equal(lost.ended, 0);
+    cluster_bed_isolate(&c, old, false);
+    cluster_bed_advance(&c, 3000);
+    assert_int_equal(lost.ended, 1);
+    assert_int_equal(lost.error, ERR_TIMEOUT_DUE_TO_LEADER_FAIL);
+    assert_string_equal(core_bed_value(&c.beds[old], "k"), "kept");
+    cluster_bed_close(&c);
+}
+
+static void test_a_proposal_without_leader_waits_for_the_next_one(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), asked = other(&c, old);
+    cluster_bed_isolate(&c, old, true);
+    while (core_has_leader(c.beds[asked].core)) {
+        cluster_bed_advance(&c, 1);
+    }
+    assert_int_equal(core_bed_put(&c.beds[asked], &put, "k", "v", 0), 0);
+    cluster_bed_elect(&c, old);
+    cluster_bed_advance(&c, 300);
+    assert_int_equal(put.ended, 1);
+    assert_int_equal(put.error, 0);
+    cluster_bed_close(&c);
+}
+
+static void test_without_a_quorum_a_proposal_ends_as_its_context_and_a_barrier_with_a_timeout(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put, barrier;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), alone = other(&c, old);
+    cluster_bed_isolate(&c, alone, true);
+    cluster_bed_advance(&c, 3000);
+    assert_false(core_has_leader(c.beds[alone].core));
+    assert_int_equal(core_bed_put(&c.beds[alone], &put, "k", "v", 0), 0);
+    assert_int_equal(core_bed_barrier(&c.beds[alone], &barrier), 0);
+    cluster_bed_advance(&c, 6900);
+    assert_int_equal(put.ended + barrier.ended, 0);
+    cluster_bed_advance(&c, 200);
+    assert_int_equal(put.ended, 1);
+    assert_int_equal(put.error, ERR_CONTEXT_DEADLINE_EXCEEDED);
+    assert_int_equal(barrier.ended, 1);
+    assert_int_equal(barrier.error, ERR_TIMEOUT);
+    cluster_bed_close(&c);
+}
+
+static void test_a_barrier_that_waits_when_a_leader_is_elected_is_told_so(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request barrier;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), asked = other(&c, old);
+    cluster_bed_isolate(&c, old, true);
+    assert_int_equal(core_bed_barrier(&c.beds[asked], &barrier), 0);
+    cluster_bed_elect(&c, old);
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(barrier.ended, 1);
+    assert_int_equal(barrier.error, ERR_LEADER_CHANGED);
+    cluster_bed_close(&c);
+}
+
+static void test_a_leader_that_is_cut_off_answers_no_linearizable_read(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request barrier;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c);
+    cluster_bed_isolate(&c, old, true);
+    assert_int_equal(core_bed_barrier(&c.beds[old], &barrier), 0);
+    cluster_bed_advance(&c, 6900);
+    assert_int_equal(barrier.ended, 0);
+    cluster_bed_advance(&c, 200);
+    assert_int_equal(barrier.error, ERR_TIMEOUT);
+    cluster_bed_close(&c);
+}
+
+static bool loses_proposals(const struct raft_message *message)
+{
+    return message->type == RAFT_MSG_PROPOSE;
+}
+
+static void test_a_forwarded_proposal_that_got_lost_times_out(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put;
+    cluster_bed_open(&c, 3);
+    size_t asked = other(&c, cluster_bed_ready(&c));
+    cluster_bed_advance(&c, 3000);
+    c.drop = loses_proposals;
+    core_bed_put(&c.beds[asked], &put, "k", "v", 0);
+    cluster_bed_advance(&c, 6999);
+    assert_int_equal(put.ended, 0);
+    cluster_bed_advance(&c, 1);
+    assert_int_equal(put.error, ERR_TIMEOUT);
+    cluster_bed_close(&c);
+}
+
+static void test_a_timeout_says_so_when_the_connection_to_the_leader_was_lost_meanwhile(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c), asked = other(&c, leader);
+    cluster_bed_advance(&c, 3000);
+    c.drop = loses_proposals;
+    core_bed_put(&c.beds[asked], &put, "k", "v", 0);
+    cluster_bed_advance(&c, 1000);
+    c.active_ms[leader] = c.now_ms;
+    cluster_bed_advance(&c, 6000);
+    assert_int_equal(put.error, ERR_TIMEOUT_DUE_TO_CONNECTION_LOST);
+    cluster_bed_close(&c);
+}
+
+/* --- leases --- */
+
+struct renewal {
+    struct core_lease_call call;
+    struct arena arena;
+    unsigned ended;
+    int error;
+};
+
+static void renewed(struct core_lease_call *call, int error)
+{
+    struct renewal *renewal = container_of(call, struct renewal, call);
+    renewal->ended++;
+    renewal->error = error;
+}
+
+static void renew(struct core_bed *bed, struct renewal *renewal, int64_t id)
+{
+    *renewal = (struct renewal){.call = {.done = renewed, .id = id}};
+    renewal->call.arena = &renewal->arena;
+    assert_int_equal(core_lease_renew(bed->core, &renewal->call), 0);
+}
+
+static void test_a_keepalive_through_any_member_reaches_the_leaders_clock(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c);
+    core_bed_grant(&c.beds[other(&c, leader)], &grant, 7, 5);
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(grant.error, 0);
+    for (unsigned i = 0; i < 12; i++) {
+        struct renewal renewal;
+        cluster_bed_advance(&c, 3000);
+        renew(&c.beds[i % 3], &renewal, 7);
+        cluster_bed_advance(&c, 100);
+        assert_int_equal(renewal.ended, 1);
+        assert_int_equal(renewal.error, 0);
+        assert_int_equal(renewal.call.ttl_s, 5);
+        arena_free(&renewal.arena);
+    }
+    assert_int_equal(c.lease_calls, 8);
+    cluster_bed_advance(&c, 6000);
+    for (size_t i = 0; i < 3; i++) {
+        assert_false(lease_exists(kv_leases(c.beds[i].kv), 7));
+    }
+    cluster_bed_close(&c);
+}
+
+static void test_a_keepalive_waits_for_the_next_leader(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    struct renewal renewal;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), asked = other(&c, old);
+    core_bed_grant(&c.beds[old], &grant, 7, 5);
+    cluster_bed_advance(&c, 100);
+    cluster_bed_isolate(&c, old, true);
+    renew(&c.beds[asked], &renewal, 7);
+    cluster_bed_elect(&c, old);
+    cluster_bed_advance(&c, 300);
+    assert_int_equal(renewal.ended, 1);
+    assert_int_equal(renewal.error, 0);
+    arena_free(&renewal.arena);
+    cluster_bed_close(&c);
+}
+
+static void test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c);
+    core_bed_grant(&c.beds[old], &grant, 7, 5);
+    cluster_bed_advance(&c, 4000);
+    cluster_bed_isolate(&c, old, true);
+    size_t leader = cluster_bed_elect(&c, old);
+    cluster_bed_advance(&c, 3000);
+    cluster_bed_isolate(&c, old, false);
+    cluster_bed_advance(&c, 2000); /* an election timeout more than its time, from the election on */
+    assert_true(lease_exists(kv_leases(c.beds[leader].kv), 7));
+    assert_true(lease_exists(kv_leases(c.beds[old].kv), 7));
+    cluster_bed_advance(&c, 3000);
+    assert_false(lease_exists(kv_leases(c.beds[leader].kv), 7));
+    assert_false(lease_exists(kv_leases(c.beds[old].kv), 7));
+    cluster_bed_close(&c);
+}
+
+/* --- crashes --- */
+
+static void test_a_member_that_was_down_catches_up(void **state)
+{
+    (void)state;
+    enum { COUNT = 500 };
+    struct cluster_bed c = {0};
+    struct bed_request *puts = calloc(COUNT, sizeof *puts);
+    c.beds[0].raft_log_bytes = c.beds[1].raft_log_bytes = c.beds[2].raft_log_bytes = 4096;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c), down = other(&c, leader);
+    cluster_bed_isolate(&c, down, true);
+    core_bed_crash(&c.beds[down]);
+    for (unsigned i = 0; i < COUNT; i++) {
+        core_bed_put_bytes(&c.beds[leader], &puts[i], i == COUNT - 1 ? "last" : "k", 1000);
+        cluster_bed_advance(&c, 2);
+    }
+    cluster_bed_advance(&c, 2000);
+    assert_int_equal(puts[COUNT - 1].ended, 1);
+    assert_string_equal(core_bed_value(&c.beds[down], "last"), "");
+    cluster_bed_isolate(&c, down, false);
+    cluster_bed_advance(&c, 5000);
+    uint64_t applied = core_raft_status(c.beds[leader].core).applied;
+    assert_int_equal(core_raft_status(c.beds[down].core).applied, applied);
+    assert_in_range(c.beds[leader].log_reads, 1, 1000);
+    cluster_bed_close(&c);
+    free(puts);
+}
+
+static void test_all_members_crash_and_everything_acknowledged_is_there(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c);
+    core_bed_put(&c.beds[leader], &put, "k", "v", 0);
+    while (put.ended == 0) {
+        cluster_bed_advance(&c, 1);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        core_bed_crash(&c.beds[i]);
+    }
+    cluster_bed_ready(&c);
+    cluster_bed_advance(&c, 300);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(core_bed_value(&c.beds[i], "k"), "v");
+    }
+    cluster_bed_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_three_members_elect_a_leader_publish_themselves_and_get_ready),
+        cmocka_unit_test(test_a_put_through_any_member_is_acknowledged_and_applied_everywhere),
+        cmocka_unit_test(test_a_barrier_through_any_member_sees_what_was_acknowledged),
+        cmocka_unit_test(test_a_leader_that_is_cut_off_is_replaced_and_its_proposals_end_as_unknown),
+        cmocka_unit_test(test_a_proposal_without_leader_waits_for_the_next_one),
+        cmocka_unit_test(test_without_a_quorum_a_proposal_ends_as_its_context_and_a_barrier_with_a_timeout),
+        cmocka_unit_test(test_a_barrier_that_waits_when_a_leader_is_elected_is_told_so),
+        cmocka_unit_test(test_a_leader_that_is_cut_off_answers_no_linearizable_read),
+        cmocka_unit_test(test_a_forwarded_proposal_that_got_lost_times_out),
+        cmocka_unit_test(test_a_timeout_says_so_when_the_connection_to_the_leader_was_lost_meanwhile),
+        cmocka_unit_test(test_a_keepalive_through_any_member_reaches_the_leaders_clock),
+        cmocka_unit_test(test_a_keepalive_waits_for_the_next_leader),
+        cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
+        cmocka_unit_test(test_a_member_that_was_down_catches_up),
+        cmocka_unit_test(test_all_members_crash_and_everything_acknowledged_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
