@@ -1,7 +1,6 @@
-/* member list, alarm list and disarm, endpoint status, health and hashkv, version. */
+/* alarm list and disarm, endpoint status, health and hashkv, version. */
 #include "base/check.h"
 #include "base/gotext.h"
-#include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/version.h"
@@ -12,23 +11,6 @@ int verb_version(struct cli_call *call)
 {
     version_print_tool(call->program->name);
     return 0;
-}
-
-int verb_member_list(struct cli_call *call)
-{
-    struct session s;
-    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
-    Etcdserverpb__MemberListResponse *response;
-    bool serializable;
-    int status = ops_consistency(call, &serializable);
-    if (status != 0 || (status = session_open(&s, call)) != 0) {
-        return status;
-    }
-    request.linearizable = !serializable;
-    struct session_call what = {CLUSTER_MEMBER_LIST, true, s.timeout_ms};
-    const char *error = session_unary(&s, &what, &request.base, &etcdserverpb__member_list_response__descriptor,
-                                      (ProtobufCMessage **)&response);
-    return session_end(&s, error != NULL ? cli_fail(CLI_ERROR, "%s", error) : printer_members(&s.printer, response));
 }
 
 /* --- alarms ------------------------------------------------------------------------------------------------------- */

@@ -117,6 +117,19 @@ static const struct cli_flag member_list_flags[] = {
     END,
 };
 
+static const struct cli_flag member_add_flags[] = {
+    {"peer-urls", 0, CLI_STRING, "", NULL, false, "where the other members reach the new one, separated by commas"},
+    BOOL("learner", "it takes part without a vote, until it is promoted"),
+    END,
+};
+static const struct cli_flag member_update_flags[] = {
+    {"peer-urls", 0, CLI_STRING, "", NULL, false, "where the other members reach it from now on, separated by commas"},
+    END,
+};
+
+static const char member_add_about[] =
+    "Prints what the new member is to be started with. It is started after this command.";
+
 static const char put_about[] =
     "A <value> that begins with a dash would be taken for a flag: put \"--\" before it. Without a <value> it is read\n"
     "from standard input, unless --ignore-value is given.";
@@ -171,15 +184,15 @@ static const struct cli_command commands[] = {
     VERB("endpoint hashkv", "", "Print the hash of each server's history", NULL, hashkv_flags, verb_endpoint_hashkv),
     GROUP("member", MAINTENANCE, "Members of the cluster"),
     VERB("member list", "", "Print all members", NULL, member_list_flags, verb_member_list),
-    MISSING("member add", NULL, "<memberName>", "Add a member"),
-    MISSING("member remove", NULL, "<memberID>", "Remove a member"),
-    MISSING("member update", NULL, "<memberID>", "Change a member's peer URLs"),
-    MISSING("member promote", NULL, "<memberID>", "Make a learner a voter"),
+    VERB("member add", "<memberName>", "Add a member", member_add_about, member_add_flags, verb_member_add),
+    VERB("member remove", "<memberID>", "Remove a member", NULL, NULL, verb_member_remove),
+    VERB("member update", "<memberID>", "Change a member's peer URLs", NULL, member_update_flags, verb_member_update),
+    VERB("member promote", "<memberID>", "Make a learner a voter", NULL, NULL, verb_member_promote),
     GROUP("alarm", MAINTENANCE, "Alarms"),
     VERB("alarm list", "", "Print the alarms that are raised", NULL, NULL, verb_alarm_list),
     VERB("alarm disarm", "", "Take back all alarms", NULL, NULL, verb_alarm_disarm),
     MISSING("defrag", MAINTENANCE, "", "Give free space back to the file system"),
-    MISSING("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member"),
+    TOP("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member", NULL, NULL, verb_move_leader),
     GROUP("snapshot", MAINTENANCE, "Backups"),
     MISSING("snapshot save", NULL, "<filename>", "Write a backup to a file"),
     GROUP("downgrade", MAINTENANCE, "Going back to an older version"),

@@ -35,7 +35,7 @@ void print_json_keep_alive(struct printer *p, const Etcdserverpb__LeaseKeepAlive
 void print_json_time_to_live(struct printer *p, const Etcdserverpb__LeaseTimeToLiveResponse *r);
 void print_json_leases(struct printer *p, const Etcdserverpb__LeaseLeasesResponse *r);
 void print_json_watch(struct printer *p, const Etcdserverpb__WatchResponse *r);
-void print_json_members(struct printer *p, const Etcdserverpb__MemberListResponse *r);
+void print_json_members(struct printer *p, const struct member_answer *answer);
 void print_json_health(struct printer *p, const struct endpoint_health *items, size_t count);
 void print_json_status(struct printer *p, const struct endpoint_status *items, size_t count);
 void print_json_hashes(struct printer *p, const struct endpoint_hash *items, size_t count);

@@ -91,10 +91,10 @@ static void print_hex_member(struct printer *p, const Etcdserverpb__Member *m)
 }
 
 /* With --hex: the only JSON in which ids become texts. */
-void print_json_members(struct printer *p, const Etcdserverpb__MemberListResponse *r)
+void print_json_members(struct printer *p, const struct member_answer *answer)
 {
     static const Etcdserverpb__ResponseHeader none = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    const Etcdserverpb__ResponseHeader *h = r->header == NULL ? &none : r->header;
+    const Etcdserverpb__ResponseHeader *h = answer->header == NULL ? &none : answer->header;
     buffer_printf(&p->out, "{\"header\":{\"cluster_id\":\"%llx\",\"member_id\":\"%llx\"",
                   (unsigned long long)h->cluster_id, (unsigned long long)h->member_id);
     if (h->revision != 0) {
@@ -103,10 +103,15 @@ void print_json_members(struct printer *p, const Etcdserverpb__MemberListRespons
     if (h->raft_term != 0) {
         buffer_printf(&p->out, ",\"raft_term\":%llu", (unsigned long long)h->raft_term);
     }
-    buffer_printf(&p->out, "},\"members\":[");
-    for (size_t i = 0; i < r->n_members; i++) {
+    buffer_printf(&p->out, "}");
+    if (answer->added != NULL) {
+        buffer_printf(&p->out, ",\"member\":");
+        print_hex_member(p, answer->added);
+    }
+    buffer_printf(&p->out, ",\"members\":[");
+    for (size_t i = 0; i < answer->count; i++) {
         buffer_append(&p->out, ",", i == 0 ? 0 : 1);
-        print_hex_member(p, r->members[i]);
+        print_hex_member(p, answer->members[i]);
     }
     buffer_printf(&p->out, "]}\n");
 }

@@ -266,7 +266,8 @@ int printer_members(struct printer *p, const Etcdserverpb__MemberListResponse *r
         return 0;
     case PRINT_JSON:
         if (p->hex) {
-            print_json_members(p, r);
+            const struct member_answer answer = {&r->base, r->header, NULL, r->members, r->n_members};
+            print_json_members(p, &answer);
             return 0;
         }
         return print_message(p, &r->base);
@@ -276,6 +277,30 @@ int printer_members(struct printer *p, const Etcdserverpb__MemberListResponse *r
         t = print_table_members(p, r);
         return print_rows(p, &t);
     }
+}
+
+int printer_member_change(struct printer *p, const char *done, uint64_t id, const struct member_answer *answer)
+{
+    if (p->format == PRINT_JSON && p->hex) {
+        print_json_members(p, answer);
+        return 0;
+    }
+    if (p->format != PRINT_SIMPLE) {
+        return print_message(p, answer->message);
+    }
+    buffer_printf(&p->out, "Member %16llx %s cluster %16llx\n", (unsigned long long)id, done,
+                  answer->header == NULL ? 0ULL : (unsigned long long)answer->header->cluster_id);
+    return 0;
+}
+
+int printer_move_leader(struct printer *p, uint64_t from, uint64_t to, const Etcdserverpb__MoveLeaderResponse *r)
+{
+    if (p->format != PRINT_SIMPLE) {
+        return print_message(p, &r->base);
+    }
+    buffer_printf(&p->out, "Leadership transferred from %llx to %llx\n", (unsigned long long)from,
+                  (unsigned long long)to);
+    return 0;
 }
 
 int printer_health(struct printer *p, const struct endpoint_health *items, size_t count)

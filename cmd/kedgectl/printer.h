@@ -35,6 +35,17 @@ int printer_keep_alive(struct printer *p, const Etcdserverpb__LeaseKeepAliveResp
 int printer_time_to_live(struct printer *p, const Etcdserverpb__LeaseTimeToLiveResponse *r, bool keys);
 int printer_leases(struct printer *p, const Etcdserverpb__LeaseLeasesResponse *r);
 int printer_members(struct printer *p, const Etcdserverpb__MemberListResponse *r);
+/* What all answers about members have. */
+struct member_answer {
+    const ProtobufCMessage *message; /* the whole */
+    const Etcdserverpb__ResponseHeader *header;
+    const Etcdserverpb__Member *added; /* NULL but for MemberAdd */
+    Etcdserverpb__Member *const *members;
+    size_t count;
+};
+/* done: what was done to which member, for format simple ("removed from"). */
+int printer_member_change(struct printer *p, const char *done, uint64_t id, const struct member_answer *answer);
+int printer_move_leader(struct printer *p, uint64_t from, uint64_t to, const Etcdserverpb__MoveLeaderResponse *r);
 int printer_alarms(struct printer *p, const Etcdserverpb__AlarmResponse *r);
 
 /* Answers about endpoints, each with the endpoint that it is from. */
