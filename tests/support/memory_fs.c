@@ -9,6 +9,7 @@ enum { SECTOR = 512 };
 
 struct inode {
     struct buffer now, durable;
+    size_t dirty_from, dirty_to; /* they differ only inside of this range, and in length */
     bool locked;
     unsigned refs; /* names, pending operations, open files */
 };
@@ -69,6 +70,29 @@ static int count_call(struct memory_fs *m, const char *what)
         return m->fail_errno;
     }
     return 0;
+}
+
+static void dirty(struct inode *inode, size_t from, size_t to)
+{
+    bool clean = inode->dirty_from == inode->dirty_to;
+    inode->dirty_from = clean || from < inode->dirty_from ? from : inode->dirty_from;
+    inode->dirty_to = clean || to > inode->dirty_to ? to : inode->dirty_to;
+}
+
+/* All of it is durable. */
+static void clean(struct inode *inode)
+{
+    struct buffer *now = &inode->now, *durable = &inode->durable;
+    if (durable->len < now->len) {
+        dirty(inode, durable->len, now->len);
+        buffer_reserve(durable, now->len - durable->len);
+    }
+    durable->len = now->len;
+    size_t to = inode->dirty_to < now->len ? inode->dirty_to : now->len;
+    if (inode->dirty_from < to) {
+        memcpy(durable->data + inode->dirty_from, now->data + inode->dirty_from, to - inode->dirty_from);
+    }
+    inode->dirty_from = inode->dirty_to = 0;
 }
 
 static void inode_unref(struct inode *inode)
@@ -286,6 +310,7 @@ static int grow(struct memory_file *f, uint64_t len)
         return -ENOSPC;
     }
     memset(buffer_reserve(b, more), 0, more);
+    dirty(f->inode, b->len, b->len + more);
     b->len += more;
     return 0;
 }
@@ -303,6 +328,7 @@ static int m_write(struct wal_file *file, struct iovec *iov, size_t count, uint6
             return full;
         }
         memcpy(f->inode->now.data + offset, iov[i].iov_base, iov[i].iov_len);
+        dirty(f->inode, (size_t)offset, (size_t)offset + iov[i].iov_len);
         offset += iov[i].iov_len;
     }
     return error;
@@ -329,8 +355,7 @@ static int m_sync(struct wal_file *file)
     struct memory_file *f = file_of(file);
     int error = count_file_call(f, "sync");
     if (error == 0) {
-        f->inode->durable.len = 0;
-        buffer_append(&f->inode->durable, f->inode->now.data, f->inode->now.len);
+        clean(f->inode);
     }
     return error;
 }
@@ -449,6 +474,7 @@ static void crash_inode(struct inode *inode, struct random *r)
     inode->now = after;
     inode->durable.len = 0;
     buffer_append(&inode->durable, after.data, after.len);
+    inode->dirty_from = inode->dirty_to = 0;
     inode->locked = false;
 }
 
