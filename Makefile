@@ -11,13 +11,15 @@ PREFIX   ?= /usr/local
 # FUZZ=1: instrumented for libFuzzer (`make fuzz` sets it).
 SANITIZE ?=
 CHAOS    ?=
+# CANARIES=1: with planted bugs, for `make canaries` alone.
+CANARIES ?=
 WERROR   ?=
 FUZZ     ?=
 SECONDS  ?= 10
 
 comma := ,
 VARIANT := $(if $(filter-out gcc,$(CC)),-$(notdir $(CC)))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
-VARIANT := $(strip $(VARIANT)$(if $(CHAOS),-chaos)$(if $(FUZZ),-fuzz))
+VARIANT := $(strip $(VARIANT)$(if $(CHAOS),-chaos)$(if $(CANARIES),-canaries)$(if $(FUZZ),-fuzz))
 B := build/obj$(VARIANT)
 # The programs of the plain build stand at build/; those of a variant in its own folder.
 BIN := $(if $(VARIANT),$(B)/bin,build)
@@ -25,7 +27,7 @@ BIN := $(if $(VARIANT),$(B)/bin,build)
 PACKAGES := libuv libprotobuf-c libnghttp2 zlib
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CFLAGS   ?= -O2 -g
-CPPFLAGS += -I. -I$(GEN) -D_GNU_SOURCE $(if $(CHAOS),-DKEDGE_CHAOS)
+CPPFLAGS += -I. -I$(GEN) -D_GNU_SOURCE $(if $(CHAOS),-DKEDGE_CHAOS) $(if $(CANARIES),-DKEDGE_CANARIES)
 STD      := -std=gnu11 -fno-omit-frame-pointer -ffunction-sections -fdata-sections -pthread
 SANFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 SANFLAGS += $(if $(FUZZ),-fsanitize=fuzzer-no-link)
@@ -151,6 +153,12 @@ sim: $(SIM_BIN) ## deterministic simulation: SEED=n for one seed, else fresh see
 	@tests/run-sim $(SIM_BIN)
 sim: export SEED := $(SEED)
 sim: export SECONDS := $(SECONDS)
+
+.PHONY: canaries
+canaries: all ## bugs planted in a simulator of its own: each must be found; says how many seeds it took
+	@$(MAKE) --no-print-directory CANARIES=1 build/obj$(VARIANT)-canaries/bin/kedge-sim
+	@tests/run-canaries build/obj$(VARIANT)-canaries/bin/kedge-sim $(PROGRAMS)
+canaries: export CANARY := $(CANARY)
 
 .PHONY: bench
 bench: $(PROGRAMS) $(BENCH_BIN) ## compare with etcd in interleaved rounds

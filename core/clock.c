@@ -2,6 +2,7 @@
  * lease ends by its entry in the log, never by the clock itself. */
 #include "core/internal.h"
 
+#include "base/canary.h"
 #include "base/check.h"
 
 #define EXPIRIES_IN_FLIGHT 16 /* limits.tsv; mvcc.md "Leases" */
@@ -16,7 +17,7 @@ void clock_leader_changed(struct core *core, bool leader)
     if (leader) {
         lease_promote(kv_leases(core->kv), core->now_ms, core->config.election_ms);
         core->expiry_due_ms = core->now_ms;
-    } else {
+    } else if (!CANARY(OLD_LEADER_REVOKES)) {
         lease_demote(kv_leases(core->kv));
     }
     core->confirmed_ms = 0;
@@ -45,7 +46,8 @@ static void revoke(struct core *core, int64_t id)
     request.id = id;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.lease_revoke = &request;
-    if (propose_internal(core, &expiry->request, &internal, PROPOSE_LEADING) == 0) {
+    if (propose_internal(core, &expiry->request, &internal,
+                         CANARY(OLD_LEADER_REVOKES) ? PROPOSE_OWN : PROPOSE_LEADING) == 0) {
         core->expiries_out++;
     } else {
         free(expiry);
@@ -149,7 +151,7 @@ static bool due(const struct core *core)
 
 bool clock_slice(struct core *core)
 {
-    if (!core->leading) {
+    if (!core->leading && !CANARY(OLD_LEADER_REVOKES)) {
         return false;
     }
     struct lease_table *leases = kv_leases(core->kv);
@@ -158,7 +160,7 @@ bool clock_slice(struct core *core)
         return more;
     }
     tell_checkpoints(core);
-    if (!is_confirmed(core)) {
+    if (!is_confirmed(core) && !CANARY(OLD_LEADER_REVOKES)) {
         confirm(core);
         return more;
     }
@@ -176,7 +178,8 @@ bool clock_slice(struct core *core)
 
 uint64_t clock_deadline(const struct core *core)
 {
-    if (!core->leading || core->expiries_out >= EXPIRIES_IN_FLIGHT || core->confirming) {
+    if ((!core->leading && !CANARY(OLD_LEADER_REVOKES)) || core->expiries_out >= EXPIRIES_IN_FLIGHT ||
+        core->confirming) {
         return UINT64_MAX;
     }
     uint64_t at = lease_deadline(kv_leases(core->kv));

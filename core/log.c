@@ -1,6 +1,7 @@
 /* Carrying out what consensus asks for: jobs for the log, entries back from it, what became committed, who leads. */
 #include "core/internal.h"
 
+#include "base/canary.h"
 #include "base/check.h"
 
 static struct core_job *save_take(struct core *core)
@@ -27,7 +28,7 @@ static void saved(struct core_job *job)
     }
     if (job->error != 0) {
         core->log_refused = true; /* raft is not told, so nothing that rests on it leaves */
-    } else if (save->must_sync) {
+    } else if (save->must_sync && !CANARY(ANSWER_BEFORE_SYNC)) {
         raft_durable(core->raft, save->save);
     }
     save->count = 0;
@@ -169,7 +170,11 @@ void log_carry_out(struct core *core)
         log_read_start(core, update);
         core->raft_deadline_ms = update->deadline_ms;
         bool leader = update->leader != RAFT_NONE;
+        const struct raft_save given = update->save;
         raft_update_done(core->raft);
+        if (CANARY(ANSWER_BEFORE_SYNC)) {
+            raft_durable(core->raft, given);
+        }
         if (core->leader_news) {
             core->leader_news = false;
             propose_leader_changed(core);

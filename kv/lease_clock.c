@@ -1,5 +1,6 @@
 /* The clock half of the leases: when they expire on the leader. A lease without an expiry (LEASE_FOREVER) never does,
  * so every step that is not yet done errs to the long side. */
+#include "base/canary.h"
 #include "base/check.h"
 #include "kv/lease_internal.h"
 #include <stdlib.h>
@@ -113,6 +114,9 @@ void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms)
     }
     t->primary = true;
     t->promote_base_ms = now_ms + extend_ms;
+    if (CANARY(LEASES_NOT_EXTENDED)) {
+        t->promote_base_ms = now_ms > 3000 ? now_ms - 3000 : 0;
+    }
     t->cursor = t->all.next;
     t->spreading = lease_count(t) >= LEASE_SPREAD_COUNT;
 }

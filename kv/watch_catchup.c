@@ -5,6 +5,7 @@
  *
  * A group is in one of three lists: parked at its stream (no credit), waiting for the next sweep, or sweeping. Groups
  * that come while a sweep is under way wait for the next one, as the sweep may be past their position. */
+#include "base/canary.h"
 #include "base/check.h"
 #include "kv/watch_internal.h"
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static void make_lag(struct watch_group *g, int64_t rev)
     watch_group_unlink(g);
     list_remove(&g->lag);
     g->sweep = 0;
-    g->next_rev = rev;
+    g->next_rev = CANARY(WATCH_REPEATS) ? rev - 1 : rev;
 }
 
 void watch_park(struct watch_group *g, int64_t rev)

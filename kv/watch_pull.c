@@ -1,5 +1,6 @@
 /* Encoding WatchResponses when the transport asks for them. A response = gRPC's 5-byte prefix, the header (the same for
  * all watchers of an item, encoded once), watch_id, fragment, and the shared bytes of the events. */
+#include "base/canary.h"
 #include "base/check.h"
 #include "kv/watch_internal.h"
 #include <stdlib.h>
@@ -199,6 +200,9 @@ static void check_order(const struct response *r, int64_t first)
 {
     const struct watcher *w = r->watcher;
     const struct watch_stream *s = r->stream;
+    if (CANARY(WATCH_REPEATS) || CANARY(PROGRESS_AHEAD)) {
+        return; /* for those outside to notice */
+    }
     CHECK(first > w->told, "watch %lld gets revision %lld after %lld", (long long)w->id, (long long)first,
           (long long)w->told);
     CHECK(first > s->told || w->progress_number >= s->told_number, "watch %lld gets revision %lld after progress %lld",

@@ -1,7 +1,8 @@
 /* kedge-sim: runs seeds through the simulator. A seed is run twice: the traces must be the same. */
+#include "base/canary.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "chaos/sim/sim.h"
+#include "chaos/sim/hunt.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct options {
     uint64_t seeds;   /* … or so many seeds */
     double seconds;   /* … or so long, with fresh seeds */
     bool once;        /* run each seed once only */
+    uint64_t hunt;    /* look for a seed that fails, among so many */
 };
 
 struct totals {
@@ -34,11 +36,14 @@ static int usage(void)
             "  --length S     simulated seconds of each run with more than one member (20 to 120, by the seed)\n"
             "  --fair         nothing goes wrong: for measuring\n"
             "  --once         each seed once; otherwise twice, the traces must be the same\n"
-            "  --canary NAME  plant a fault that must be found: lying-sync, lost-event, fast-clock, wrong-apply\n"
+            "  --hunt N       stop at the first seed of N that fails, and say how many it took; fail if none does\n"
+            "  --canary NAME  plant a fault that must be found\n"
+            "  --canaries     name them\n"
             "  --verbose      tell what happens\n");
     return 2;
 }
 
+/* Those of the simulator; and, in a build for them, those of the program. */
 static bool read_canary(const char *name, enum sim_canary *canary)
 {
     for (int i = 0; i < SIM_CANARIES; i++) {
@@ -47,7 +52,28 @@ static bool read_canary(const char *name, enum sim_canary *canary)
             return true;
         }
     }
+#ifdef KEDGE_CANARIES
+    for (int i = 1; i < CANARY_COUNT; i++) {
+        if (strcmp(name, canary_name((enum canary)i)) == 0) {
+            canary_planted = (enum canary)i;
+            return true;
+        }
+    }
+#endif
     return false;
+}
+
+static void name_canaries(void)
+{
+    for (int i = 1; i < SIM_CANARIES; i++) {
+        printf("%s\n", sim_canary_name((enum sim_canary)i));
+    }
+#ifdef KEDGE_CANARIES
+    for (int i = 1; i < CANARY_COUNT; i++) {
+        printf("%s\n", canary_name((enum canary)i));
+    }
+#endif
+    exit(0);
 }
 
 static bool read_flag(struct options *o, const char *name)
@@ -58,6 +84,8 @@ static bool read_flag(struct options *o, const char *name)
         o->config.fair = true;
     } else if (strcmp(name, "--once") == 0) {
         o->once = true;
+    } else if (strcmp(name, "--canaries") == 0) {
+        name_canaries();
     } else {
         return false;
     }
@@ -78,6 +106,8 @@ static bool read_option(struct options *o, const char *name, const char *value)
         o->crashes = number;
     } else if (strcmp(name, "--for") == 0) {
         o->seconds = strtod(value, NULL);
+    } else if (strcmp(name, "--hunt") == 0) {
+        o->hunt = number;
     } else if (strcmp(name, "--length") == 0) {
         o->config.seconds = (unsigned)number;
     } else {
@@ -199,6 +229,20 @@ static int run_seed(const struct options *o, struct totals *total)
     return 0;
 }
 
+static int hunt(struct options *o)
+{
+    char line[500];
+    for (uint64_t n = 1; n <= o->hunt; n++, o->config.seed++) {
+        if (sim_hunt_seed(&o->config, line, sizeof line)) {
+            printf("%" PRIu64 " seeds (seed %" PRIu64 ", %u members): %s\n", n, o->config.seed, o->config.members,
+                   line);
+            return 0;
+        }
+    }
+    printf("none of %" PRIu64 " seeds noticed anything\n", o->hunt);
+    return 1;
+}
+
 static double now_seconds(void)
 {
     struct timespec now;
@@ -219,6 +263,9 @@ int main(int argc, char **argv)
         i++;
     }
     log_configure(LOG_PANIC, LOG_CONSOLE);
+    if (o.hunt > 0) {
+        return hunt(&o);
+    }
     struct totals total = {0};
     double end = now_seconds() + o.seconds;
     bool more = true;

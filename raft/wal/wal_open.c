@@ -1,6 +1,7 @@
 /* Opening. Two passes: backwards over the segments, until the newest checkpoint that the log's commit covers is found;
  * then forwards from the segment where its entries begin, through every record, by the rules of wal.md "Opening and
  * reading". Nothing in the directory is changed before both have succeeded. */
+#include "base/canary.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "raft/wal/wal_impl.h"
@@ -335,7 +336,7 @@ static int prepare_tail(struct opening *o, uint64_t offset)
     struct wal_segment *tail = wal_tail(w);
     uint64_t size;
     int error = w->fs->size(tail->file, &size);
-    if (error == 0) {
+    if (error == 0 && !CANARY(NO_TAIL_REPAIR)) {
         error = wal_repair_clear(tail->file, offset, size);
     }
     if (error != 0) {
@@ -361,7 +362,7 @@ static int make_writable(struct opening *o, uint64_t offset)
         wal_add_segment(w, o->names[i], o->files[i]);
         o->files[i] = NULL;
     }
-    w->offset = offset;
+    w->offset = CANARY(NO_TAIL_REPAIR) ? offset + o->contents->repaired_bytes : offset;
     w->state = o->contents->hard_state;
     w->last_index = o->contents->last_index;
     w->base = o->contents->snapshot;
