@@ -132,6 +132,23 @@ static void ticked(struct loop_timer *timer)
     (void)timer;
 }
 
+/* Each connection goes to one endpoint, the next to the next: so all get the same number of them. */
+static void connect_all(struct run *run)
+{
+    const struct bench_options *options = run->options;
+    size_t endpoints = 0;
+    while (options->endpoints[endpoints] != NULL) {
+        endpoints++;
+    }
+    CHECK(endpoints > 0 && options->connections > 0);
+    run->clients = mem_zalloc(options->connections * sizeof(struct client *));
+    for (unsigned i = 0; i < options->connections; i++) {
+        const char *own[] = {options->endpoints[i % endpoints], NULL};
+        const struct client_options client_options = {.endpoints = own, .connections = 1};
+        run->clients[i] = client_new(&run->loop, &client_options);
+    }
+}
+
 void bench_calls(const struct bench_options *options, struct bench_result *result)
 {
     struct run *run = mem_zalloc(sizeof *run);
@@ -139,16 +156,11 @@ void bench_calls(const struct bench_options *options, struct bench_result *resul
     run->result = result;
     random_seed(&run->random, options->seed);
     loop_init(&run->loop);
-    const struct client_options client_options = {.endpoints = options->endpoints, .connections = 1};
-    run->clients = mem_zalloc(options->connections * sizeof(struct client *));
-    for (unsigned i = 0; i < options->connections; i++) {
-        run->clients[i] = client_new(&run->loop, &client_options);
-    }
+    connect_all(run);
     run->callers = mem_zalloc(options->clients * sizeof *run->callers);
     run->idle = mem_zalloc(options->clients * sizeof(struct caller *));
     run->begin_ns = loop_clock_ns();
     run->end_ns = run->begin_ns + (uint64_t)(options->seconds * 1e9);
-    CHECK(options->connections > 0);
     for (unsigned i = 0; i < options->clients; i++) {
         run->callers[i].run = run;
         run->callers[i].client = run->clients[i % options->connections];

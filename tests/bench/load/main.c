@@ -8,7 +8,7 @@ static const char usage[] =
     "usage: load KIND [options]\n"
     "  KIND  put | get | list | mix | txn | fill | watch\n"
     "  --endpoint=HOST:PORT   may be given more than once (127.0.0.1:2379)\n"
-    "  --connections=N        an endpoint (100)     --clients=N      calls, or watchers, at a time (1000)\n"
+    "  --connections=N        in all (100)          --clients=N      calls, or watchers, at a time (1000)\n"
     "  --keys=N               in use (10000)        --key-from=N     the first of them (0)\n"
     "  --size=BYTES           of a value (256)      --limit=N        of a list (0: none)\n"
     "  --total=N              calls in all          --seconds=S      time, if no total is given (10)\n"
