@@ -239,7 +239,7 @@ static const struct call_route routes[] = {
     {"/etcdserverpb.Maintenance/Downgrade", CALL_UNARY, CALL_CONTROL, &etcdserverpb__downgrade_request__descriptor,
      &etcdserverpb__downgrade_response__descriptor, service_not_yet, NULL},
     {"/etcdserverpb.Maintenance/Snapshot", CALL_SERVER_STREAM, CALL_CONTROL,
-     &etcdserverpb__snapshot_request__descriptor, &etcdserverpb__snapshot_response__descriptor, service_not_yet, NULL},
+     &etcdserverpb__snapshot_request__descriptor, &etcdserverpb__snapshot_response__descriptor, service_snapshot, NULL},
 };
 
 void service_maintenance(struct services *services, struct server *server)

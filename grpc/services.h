@@ -63,6 +63,9 @@ void service_propose(struct services *services, struct call *call, Etcdserverpb_
 /* A method that etcd has and kedge has not yet: refused by its name, with Unimplemented. */
 void service_not_yet(void *service, struct call *call, const ProtobufCMessage *message);
 
+/* Maintenance.Snapshot. */
+void service_snapshot(void *service, struct call *call, const ProtobufCMessage *message);
+
 void service_kv(struct services *services, struct server *server);
 void service_watch(struct services *services, struct server *server);
 void service_lease(struct services *services, struct server *server);

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "snapshot/tree.h"
+#include "snapshot/page_tree.h"
 #include <openssl/evp.h>
 #include <stdlib.h>
 
@@ -14,10 +14,10 @@ const enum backend_table snapshot_tables[SNAPSHOT_TABLES] = {
 enum { FIRST_PAGE = 2 }; /* behind the two meta pages */
 
 struct snapshot_export {
-    struct tree_sink sink; /* first */
+    struct page_tree_sink sink; /* first */
     struct backend_read *view;
     EVP_MD_CTX *digest;
-    struct tree tree;
+    struct page_tree tree;
     struct page_meta meta; /* complete after the first pass */
     bool planned, metas_out;
 
@@ -38,7 +38,7 @@ struct snapshot_export {
 
 /* --- the second pass's output --- */
 
-static void put(struct tree_sink *sink, const void *data, size_t len)
+static void put(struct page_tree_sink *sink, const void *data, size_t len)
 {
     struct snapshot_export *e = (struct snapshot_export *)sink;
     size_t room = e->cap - e->len, n = len < room ? len : room;
@@ -92,7 +92,7 @@ static bool visit(void *arg, struct bytes key, struct bytes value)
     }
     e->budget -= e->budget > 0;
     e->rows++;
-    tree_add(&e->tree, key, value, false);
+    page_tree_add(&e->tree, key, value, false);
     return true;
 }
 
@@ -102,7 +102,7 @@ static int table_slice(struct snapshot_export *e)
     enum backend_table table = snapshot_tables[e->table];
     struct buffer from = e->cursor;
     if (from.len == 0) {
-        tree_begin(&e->tree, &e->sink);
+        page_tree_begin(&e->tree, &e->sink);
         e->rows = 0;
     }
     e->cursor = (struct buffer){0};
@@ -115,20 +115,21 @@ static int table_slice(struct snapshot_export *e)
     if (e->rows != backend_count(e->view, table)) {
         return ERR_CORRUPT_DATA;
     }
-    e->roots[e->table] = tree_end(&e->tree);
+    e->roots[e->table] = page_tree_end(&e->tree);
     return SNAPSHOT_DONE;
 }
 
 /* The bucket of buckets. */
 static uint64_t put_root(struct snapshot_export *e)
 {
-    tree_begin(&e->tree, &e->sink);
+    page_tree_begin(&e->tree, &e->sink);
     for (unsigned i = 0; i < SNAPSHOT_TABLES; i++) {
         uint8_t bucket[PAGE_BUCKET];
         page_bucket_put(bucket, e->roots[i]);
-        tree_add(&e->tree, bytes_str(backend_table_name(snapshot_tables[i])), bytes_of(bucket, sizeof bucket), true);
+        page_tree_add(&e->tree, bytes_str(backend_table_name(snapshot_tables[i])), bytes_of(bucket, sizeof bucket),
+                      true);
     }
-    return tree_end(&e->tree);
+    return page_tree_end(&e->tree);
 }
 
 static int slice(struct snapshot_export *e, uint64_t *root)
@@ -174,7 +175,7 @@ void snapshot_export_free(struct snapshot_export *e)
         return;
     }
     EVP_MD_CTX_free(e->digest);
-    tree_free(&e->tree);
+    page_tree_free(&e->tree);
     buffer_free(&e->cursor);
     buffer_free(&e->spill);
     free(e);

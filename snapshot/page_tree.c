@@ -1,4 +1,4 @@
-#include "snapshot/tree.h"
+#include "snapshot/page_tree.h"
 
 #include "base/check.h"
 #include <stdlib.h>
@@ -12,7 +12,7 @@ struct tree_element {
 
 /* The open page of a level. A leaf has at least one element and a branch at least two; beyond that, what would make it
  * longer than a page begins the next one. */
-struct tree_level {
+struct page_tree_level {
     struct tree_element elements[ELEMENTS];
     unsigned count;
     struct buffer data; /* keys and values; in a count of pages only its length means something for leaves */
@@ -21,15 +21,15 @@ struct tree_level {
     uint64_t pages; /* given out on this level */
 };
 
-void tree_begin(struct tree *tree, struct tree_sink *sink)
+void page_tree_begin(struct page_tree *tree, struct page_tree_sink *sink)
 {
     tree->sink = sink;
     tree->height = 0;
 }
 
-void tree_free(struct tree *tree)
+void page_tree_free(struct page_tree *tree)
 {
-    for (unsigned i = 0; i < TREE_LEVELS; i++) {
+    for (unsigned i = 0; i < PAGE_TREE_LEVELS; i++) {
         if (tree->levels[i] != NULL) {
             buffer_free(&tree->levels[i]->data);
             buffer_free(&tree->levels[i]->first_key);
@@ -39,16 +39,16 @@ void tree_free(struct tree *tree)
     }
 }
 
-static void level_clear(struct tree_level *level)
+static void level_clear(struct page_tree_level *level)
 {
     level->count = 0;
     level->data.len = 0;
     level->data_len = 0;
 }
 
-static struct tree_level *level_at(struct tree *tree, unsigned number)
+static struct page_tree_level *level_at(struct page_tree *tree, unsigned number)
 {
-    CHECK(number < TREE_LEVELS);
+    CHECK(number < PAGE_TREE_LEVELS);
     if (tree->levels[number] == NULL) {
         tree->levels[number] = mem_zalloc(sizeof *tree->levels[number]);
     }
@@ -62,21 +62,21 @@ static struct tree_level *level_at(struct tree *tree, unsigned number)
 
 /* --- giving pages out --- */
 
-static void put(struct tree_sink *sink, const void *data, size_t len)
+static void put(struct page_tree_sink *sink, const void *data, size_t len)
 {
     if (sink->put != NULL) {
         sink->put(sink, data, len);
     }
 }
 
-static void put_padding(struct tree_sink *sink, size_t len)
+static void put_padding(struct page_tree_sink *sink, size_t len)
 {
     static const uint8_t zeroes[PAGE_BYTES];
     put(sink, zeroes, (PAGE_BYTES - len % PAGE_BYTES) % PAGE_BYTES);
 }
 
 /* Takes page numbers for a page of so many bytes, and puts its head. */
-static uint64_t page_begin(struct tree_sink *sink, enum page_flags flags, unsigned count, size_t len)
+static uint64_t page_begin(struct page_tree_sink *sink, enum page_flags flags, unsigned count, size_t len)
 {
     uint64_t id = sink->next_page, pages = (len + PAGE_BYTES - 1) / PAGE_BYTES;
     uint8_t head[PAGE_HEAD];
@@ -88,7 +88,7 @@ static uint64_t page_begin(struct tree_sink *sink, enum page_flags flags, unsign
     return id;
 }
 
-static void put_elements(struct tree_sink *sink, const struct tree_level *level, bool leaf)
+static void put_elements(struct page_tree_sink *sink, const struct page_tree_level *level, bool leaf)
 {
     uint8_t out[ELEMENTS * PAGE_ELEMENT];
     size_t offset = 0;
@@ -105,7 +105,7 @@ static void put_elements(struct tree_sink *sink, const struct tree_level *level,
     put(sink, out, level->count * PAGE_ELEMENT);
 }
 
-static uint64_t level_put(struct tree *tree, struct tree_level *level, bool leaf)
+static uint64_t level_put(struct page_tree *tree, struct page_tree_level *level, bool leaf)
 {
     size_t len = PAGE_HEAD + level->count * PAGE_ELEMENT + level->data_len;
     uint64_t id = page_begin(tree->sink, leaf ? PAGE_LEAF : PAGE_BRANCH, level->count, len);
@@ -121,22 +121,22 @@ static uint64_t level_put(struct tree *tree, struct tree_level *level, bool leaf
 
 /* --- levels --- */
 
-static void branch_add(struct tree *tree, unsigned number, struct bytes key, uint64_t child);
+static void branch_add(struct page_tree *tree, unsigned number, struct bytes key, uint64_t child);
 
 /* The open page of a level is full: its parent learns of it. */
-static void level_close(struct tree *tree, unsigned number)
+static void level_close(struct page_tree *tree, unsigned number)
 {
-    struct tree_level *level = tree->levels[number];
+    struct page_tree_level *level = tree->levels[number];
     uint64_t id = level_put(tree, level, number == 0);
     branch_add(tree, number + 1, buffer_bytes(&level->first_key), id);
 }
 
-static bool fits(const struct tree_level *level, size_t data_len)
+static bool fits(const struct page_tree_level *level, size_t data_len)
 {
     return PAGE_HEAD + (level->count + 1) * PAGE_ELEMENT + level->data_len + data_len <= PAGE_BYTES;
 }
 
-static void level_add(struct tree_level *level, struct tree_element element, struct bytes key)
+static void level_add(struct page_tree_level *level, struct tree_element element, struct bytes key)
 {
     if (level->count == 0) {
         level->first_key.len = 0;
@@ -146,9 +146,9 @@ static void level_add(struct tree_level *level, struct tree_element element, str
     level->data_len += element.key_len + element.value_len;
 }
 
-static void branch_add(struct tree *tree, unsigned number, struct bytes key, uint64_t child)
+static void branch_add(struct page_tree *tree, unsigned number, struct bytes key, uint64_t child)
 {
-    struct tree_level *level = level_at(tree, number);
+    struct page_tree_level *level = level_at(tree, number);
     if (level->count >= 2 && !fits(level, key.len)) {
         level_close(tree, number);
     }
@@ -157,8 +157,8 @@ static void branch_add(struct tree *tree, unsigned number, struct bytes key, uin
 }
 
 /* A row that is longer than a page has one of its own, and goes out without a copy. */
-static void add_alone(struct tree *tree, struct tree_level *level, struct tree_element element, struct bytes key,
-                      struct bytes value)
+static void add_alone(struct page_tree *tree, struct page_tree_level *level, struct tree_element element,
+                      struct bytes key, struct bytes value)
 {
     size_t len = PAGE_HEAD + PAGE_ELEMENT + key.len + value.len;
     uint64_t id = page_begin(tree->sink, PAGE_LEAF, 1, len);
@@ -172,9 +172,9 @@ static void add_alone(struct tree *tree, struct tree_level *level, struct tree_e
     branch_add(tree, 1, key, id);
 }
 
-void tree_add(struct tree *tree, struct bytes key, struct bytes value, bool bucket)
+void page_tree_add(struct page_tree *tree, struct bytes key, struct bytes value, bool bucket)
 {
-    struct tree_level *level = level_at(tree, 0);
+    struct page_tree_level *level = level_at(tree, 0);
     const struct tree_element element = {
         .flags = bucket ? PAGE_ELEMENT_BUCKET : 0, .key_len = (uint32_t)key.len, .value_len = (uint32_t)value.len};
     CHECK(key.len >= 1 && key.len <= PAGE_KEY_MAX && value.len <= INT32_MAX - 1);
@@ -192,11 +192,11 @@ void tree_add(struct tree *tree, struct bytes key, struct bytes value, bool buck
     level_add(level, element, key);
 }
 
-uint64_t tree_end(struct tree *tree)
+uint64_t page_tree_end(struct page_tree *tree)
 {
     level_at(tree, 0); /* a tree without a row is an empty leaf */
     for (unsigned number = 0;; number++) {
-        struct tree_level *level = tree->levels[number];
+        struct page_tree_level *level = tree->levels[number];
         bool top = number + 1 == tree->height;
         if (top && number > 0 && level->pages == 0 && level->count == 1) {
             return level->elements[0].child; /* no branch over one page */
