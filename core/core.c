@@ -13,6 +13,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     core->wall_ms = wall_ms;
     core->stats.turns_total++;
 
+    propose_stamp(core);
     clock_turn(core, gap_ms);
     raft_tick(core->raft, now_ms);
     members_slice(core);
@@ -93,6 +94,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     core->commit = core->applied;
     core->checkpoint_index = checkpoint_index;
     list_init(&core->timeouts);
+    list_init(&core->fresh);
     list_init(&core->doubtful);
     list_init(&core->waiting);
     list_init(&core->view_waits);

@@ -76,6 +76,7 @@ struct core {
 
     /* proposals */
     struct core_request *table[CORE_TABLE_BUCKETS];
+    struct list fresh;    /* of core_request.node: came since the last turn; their time begins with the next one */
     struct list timeouts; /* of core_request.node, in order of expires_ms: all have the same time limit */
     struct list doubtful; /* the same, of those that were on their way when another leader came */
     struct list waiting;  /* of core_waiting */
@@ -188,10 +189,11 @@ void propose_queue(struct core *core, struct core_request *request, struct share
 void propose_unqueue(struct core_waiting *waiting);                /* the request goes on without */
 struct core_request *propose_find(struct core *core, uint64_t id); /* NULL if unknown */
 struct core_request *propose_take(struct core *core, uint64_t id); /* the same, and removes it from the table */
-bool propose_timeouts(struct core *core);                          /* true: more are due */
-void propose_waiting(struct core *core);                           /* there is a leader now */
-void propose_leader_changed(struct core *core);                    /* another one */
-void propose_end_lost(struct core *core);                          /* after something was applied */
+void propose_stamp(struct core *core);          /* the time of what came since the last turn begins */
+bool propose_timeouts(struct core *core);       /* true: more are due */
+void propose_waiting(struct core *core);        /* there is a leader now */
+void propose_leader_changed(struct core *core); /* another one */
+void propose_end_lost(struct core *core);       /* after something was applied */
 void propose_fail_all(struct core *core, int error);
 uint64_t propose_deadline(const struct core *core);
 /* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */

@@ -206,6 +206,9 @@ static void ask_leader(struct core_lease_call *call)
 static void try_now(struct core_lease_call *call)
 {
     struct core *core = call->core;
+    if (call->expires_ms == 0) {
+        call->expires_ms = core->now_ms + core->config.request_timeout_ms;
+    }
     if (core->now_ms >= call->expires_ms) {
         end(call, core->leader == RAFT_NONE ? ERR_NO_LEADER : ERR_TIMEOUT);
     } else if (core->leader == core->config.member_id) {
@@ -275,7 +278,7 @@ static int start(struct core *core, struct core_lease_call *call, bool question)
     call->keys = NULL;
     call->key_count = 0;
     call->keys_here = false;
-    call->expires_ms = core->now_ms + core->config.request_timeout_ms;
+    call->expires_ms = 0;
     list_init(&call->node);
     list_init(&call->waiter.node);
     call->request = (struct core_request){0};

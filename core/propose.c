@@ -72,16 +72,26 @@ static void keep(struct core_request *request, struct shared *data, struct list 
     list_push_back(queue, &waiting->node);
 }
 
-/* From now on its entry is known by its id, and its time runs. */
+/* From now on its entry is known by its id. */
 static void enter(struct core *core, struct core_request *request)
 {
     request->waiting = NULL;
-    request->begun_ms = core->now_ms;
-    request->expires_ms = core->now_ms + core->config.request_timeout_ms;
     request->state = REQUEST_PROPOSED;
     table_add(core, request);
-    list_push_back(&core->timeouts, &request->node);
+    list_push_back(&core->fresh, &request->node);
     core->stats.proposals_pending++;
+}
+
+/* Between two turns the core's clock stands still, maybe for long. */
+void propose_stamp(struct core *core)
+{
+    list_each(node, &core->fresh)
+    {
+        struct core_request *request = container_of(node, struct core_request, node);
+        request->begun_ms = core->now_ms;
+        request->expires_ms = core->now_ms + core->config.request_timeout_ms;
+    }
+    list_splice(&core->timeouts, &core->fresh);
 }
 
 void propose_queue(struct core *core, struct core_request *request, struct shared *data, struct list *queue)
@@ -189,6 +199,7 @@ static void end(struct core *core, struct core_request *request, int error)
 void propose_leader_changed(struct core *core)
 {
     uint64_t over = core->now_ms + core->config.election_ms;
+    propose_stamp(core);
     for (struct list *node = core->timeouts.next, *next; node != &core->timeouts; node = next) {
         struct core_request *request = container_of(node, struct core_request, node);
         next = node->next;
@@ -276,12 +287,13 @@ bool propose_timeouts(struct core *core)
         core->stats.proposals_failed_total++;
         end(core, request, timeout_error(core, request));
     }
-    return propose_deadline(core) <= core->now_ms;
+    return true;
 }
 
 void propose_fail_all(struct core *core, int error)
 {
     list_splice(&core->doubtful, &core->timeouts);
+    list_splice(&core->doubtful, &core->fresh);
     while (!list_empty(&core->doubtful)) {
         end(core, list_first(&core->doubtful, struct core_request, node), error);
     }
@@ -289,7 +301,7 @@ void propose_fail_all(struct core *core, int error)
 
 uint64_t propose_deadline(const struct core *core)
 {
-    uint64_t at = UINT64_MAX;
+    uint64_t at = list_empty(&core->fresh) ? UINT64_MAX : core->now_ms;
     if (!list_empty(&core->timeouts)) {
         at = list_first(&core->timeouts, struct core_request, node)->expires_ms;
     }

@@ -22,7 +22,6 @@ int core_barrier(struct core *core, struct core_request *request)
         core->gathering = mem_zalloc(sizeof *core->gathering);
         list_init(&core->gathering->requests);
         list_init(&core->gathering->node);
-        core->gathering->begun_ms = core->now_ms;
     }
     request->state = REQUEST_READING;
     list_push_back(&core->gathering->requests, &request->node);
@@ -39,6 +38,9 @@ static bool may_ask(const struct core *core)
 void read_ask(struct core *core)
 {
     struct core_read_batch *batch = core->gathering;
+    if (batch != NULL && batch->begun_ms == 0) {
+        batch->begun_ms = core->now_ms;
+    }
     if (!may_ask(core)) {
         return;
     }
@@ -132,7 +134,7 @@ static struct core_read_batch *first_batch(const struct core *core)
 
 static bool overdue(const struct core *core, const struct core_read_batch *batch)
 {
-    return batch != NULL && core->now_ms >= batch->begun_ms + core->config.request_timeout_ms;
+    return batch != NULL && batch->begun_ms != 0 && core->now_ms >= batch->begun_ms + core->config.request_timeout_ms;
 }
 
 /* They time out in the order in which they began; what still gathers is last. */
@@ -191,6 +193,9 @@ uint64_t read_deadline(const struct core *core)
     const struct core_read_batch *batch = first_batch(core) != NULL ? first_batch(core) : core->gathering;
     if (batch == NULL) {
         return UINT64_MAX;
+    }
+    if (batch->begun_ms == 0) {
+        return core->now_ms;
     }
     uint64_t over = batch->begun_ms + core->config.request_timeout_ms;
     return over < core->read_check_ms ? over : core->read_check_ms;

@@ -164,7 +164,7 @@ static bool deliver(struct cluster_bed *c)
     list_each(node, &c->messages)
     {
         struct flying *flying = container_of(node, struct flying, node);
-        if (flying->due_ms <= c->now_ms) {
+        if (flying->due_ms <= c->now_ms && !c->paused[flying->message.to - 1]) {
             deliver_message(c, flying);
             any = true;
         }
@@ -230,6 +230,9 @@ static void rest(struct cluster_bed *c)
         again = deliver(c);
         for (size_t i = 0; i < c->count; i++) {
             struct core_bed *bed = &c->beds[i];
+            if (c->paused[i]) {
+                continue;
+            }
             bed->now_ms = c->now_ms;
             again |= core_bed_turn(bed) || core_deadline(bed->core) <= c->now_ms;
         }
@@ -240,12 +243,14 @@ static uint64_t next(const struct cluster_bed *c)
 {
     uint64_t at = UINT64_MAX;
     for (size_t i = 0; i < c->count; i++) {
-        uint64_t deadline = core_deadline(c->beds[i].core);
+        uint64_t deadline = c->paused[i] ? UINT64_MAX : core_deadline(c->beds[i].core);
         at = deadline < at ? deadline : at;
     }
     for (const struct list *node = c->messages.next; node != &c->messages; node = node->next) {
-        uint64_t due = container_of((struct list *)(uintptr_t)node, struct flying, node)->due_ms;
-        at = due < at ? due : at;
+        const struct flying *flying = container_of((struct list *)(uintptr_t)node, struct flying, node);
+        if (!c->paused[flying->message.to - 1]) {
+            at = flying->due_ms < at ? flying->due_ms : at;
+        }
     }
     if (!list_empty(&c->calls)) {
         uint64_t due = list_first(&c->calls, struct flying_call, node)->due_ms;

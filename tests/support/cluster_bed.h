@@ -16,6 +16,7 @@ struct cluster_bed {
     bool cut[CLUSTER_BED_MAX][CLUSTER_BED_MAX]; /* nothing goes from the first to the second */
     uint64_t active_ms[CLUSTER_BED_MAX];        /* since when others reach it; 0 = from the start */
     struct list messages, calls;                /* on their way */
+    bool paused[CLUSTER_BED_MAX];               /* takes no turn; what is sent to it waits */
     size_t images;                              /* that leaders wanted to send */
     size_t delivered, lost, lease_calls;
     bool (*drop)(const struct raft_message *message); /* NULL: none are lost besides */

@@ -396,6 +396,13 @@ int core_bed_barrier(struct core_bed *bed, struct bed_request *request)
     return core_barrier(bed->core, &request->request);
 }
 
+int core_bed_transfer(struct core_bed *bed, struct bed_request *request, uint64_t to)
+{
+    *request = (struct bed_request){.bed = bed, .request = {.done = ended}};
+    request->request.owner = request;
+    return core_transfer(bed->core, &request->request, to);
+}
+
 static void range_ended(struct core_range *core_range, int error)
 {
     struct bed_range *range = core_range->owner;
