@@ -1,6 +1,7 @@
 // Package clients runs ordinary clients (the Go client and the official
 // etcdctl) through the same scenario on two servers, the one under test and
-// etcd, and compares what they were told, line by line.
+// etcd, or on a cluster of three of each, and compares what they were told, line
+// by line.
 package clients
 
 import (
@@ -11,11 +12,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"kedge/tests/interop/cluster"
 	"kedge/tests/interop/member"
 )
 
@@ -61,11 +66,13 @@ func (s *transcript) add(format string, arguments ...any) {
 }
 
 // masks hide what two correct servers may answer differently.
-var masks = []struct {
+type mask struct {
 	pattern     *regexp.Regexp
 	replacement string
 	reason      string
-}{
+}
+
+var masks = []mask{
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}\b`), "ENDPOINT", "each server has its own port"},
 	{regexp.MustCompile(`etcd-endpoints://0x[0-9a-f]+/`), "etcd-endpoints://POINTER/", "an address in etcdctl's memory"},
 	{regexp.MustCompile(`lease [0-9a-f]{16} granted`), "lease ID granted", "made by the server"},
@@ -79,15 +86,108 @@ var masks = []struct {
 	{regexp.MustCompile(`\d{4}[/-]\d\d[/-]\d\d[T ][0-9:.]+Z?`), "DATE", "time"},
 }
 
-func masked(text string) []string {
+// ofThree are the masks for several members, whose ids come from ports that are
+// not the same twice.
+var ofThree = []mask{
+	{regexp.MustCompile(`"(cluster_id|member_id|clusterId|memberId|leader)":"?\d+"?`), `"$1":ID`, "made from the peers' URLs"},
+	{regexp.MustCompile(`"(ClusterID|MemberID|Leader)" : \d+`), `"$1" : ID`, "made from the peers' URLs"},
+	{regexp.MustCompile(`leader=[0-9a-f]+`), `leader=ID`, "made from the peers' URLs"},
+}
+
+func masked(text string, masks []mask) []string {
 	for _, m := range masks {
 		text = m.pattern.ReplaceAllString(text, m.replacement)
 	}
 	return strings.Split(strings.TrimRight(text, "\n"), "\n")
 }
 
-// onBoth runs a scenario on both servers at the same time and compares.
-func onBoth(t *testing.T, scenario func(ctx context.Context, m *member.Member, told *transcript) error) {
+// server is what a scenario runs on: one member, or several.
+type server struct {
+	Endpoint string           // where the clients go: of several members, a follower
+	cluster  *cluster.Cluster // nil: one member
+	members  []*cluster.Node
+	turn     int
+	gone     func() string // how a process ended, "" if none did
+	close    func()
+}
+
+// next is another member's endpoint at each call, and that member has applied
+// all that was confirmed before: so what it says of itself is not behind.
+func (s *server) next(ctx context.Context) string {
+	if s.members == nil {
+		return s.Endpoint
+	}
+	n := s.members[s.turn%len(s.members)]
+	s.turn++
+	_, _ = pb.NewKVClient(n.Conn()).Range(ctx, &pb.RangeRequest{Key: []byte("barrier")})
+	return n.Client
+}
+
+func one(ctx context.Context, folder, name, command string) (*server, error) {
+	m, err := member.New(folder, name, command)
+	if err != nil {
+		return nil, err
+	}
+	return &server{Endpoint: m.Endpoint, close: m.Close, gone: func() string {
+		if state := m.Gone(); state != "" {
+			return state + "\n" + m.LastWords()
+		}
+		return ""
+	}}, nil
+}
+
+func three(ctx context.Context, folder, name, command string) (*server, error) {
+	c, err := cluster.New(ctx, cluster.Options{Parent: folder, Programs: []string{command, command, command}})
+	if err != nil {
+		return nil, err
+	}
+	leader, _, err := c.Leader(ctx)
+	if err == nil {
+		err = settled(ctx, c)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &server{Endpoint: c.Follower(leader).Client, cluster: c, members: c.Nodes(), close: c.Close, gone: func() string {
+		if err := c.Dead(); err != nil {
+			return err.Error()
+		}
+		return ""
+	}}, nil
+}
+
+// settled waits until the members have agreed on the storage's version, which
+// follows the cluster's after a while.
+func settled(ctx context.Context, c *cluster.Cluster) error {
+	for {
+		behind := 0
+		for _, n := range c.Nodes() {
+			status, err := n.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if status.StorageVersion != "3.7.0" {
+				behind++
+			}
+		}
+		if behind == 0 || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// onBoth runs a scenario on both servers at the same time and compares; first
+// on one member, then on three.
+func onBoth(t *testing.T, scenario func(ctx context.Context, m *server, told *transcript) error) {
+	t.Helper()
+	t.Run("one member", func(t *testing.T) { compare(t, one, masks, scenario) })
+	t.Run("three members", func(t *testing.T) { compare(t, three, slices.Concat(masks, ofThree), scenario) })
+}
+
+func compare(t *testing.T, start func(ctx context.Context, folder, name, command string) (*server, error),
+	masks []mask, scenario func(ctx context.Context, m *server, told *transcript) error) {
 	t.Helper()
 	folder := t.TempDir()
 	commands := [2]string{program(t, *serverFlag), program(t, *referenceFlag)}
@@ -96,17 +196,17 @@ func onBoth(t *testing.T, scenario func(ctx context.Context, m *member.Member, t
 	var group sync.WaitGroup
 	for i := range commands {
 		group.Go(func() {
-			m, err := member.New(folder, string("ab"[i]), commands[i])
+			ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
+			defer cancel()
+			m, err := start(ctx, folder, string("ab"[i]), commands[i])
 			if err != nil {
 				failed[i] = err
 				return
 			}
-			defer m.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
-			defer cancel()
+			defer m.close()
 			if failed[i] = scenario(ctx, m, &told[i]); failed[i] != nil {
-				if state := m.Gone(); state != "" {
-					failed[i] = fmt.Errorf("%w; the server ended: %s\n%s", failed[i], state, m.LastWords())
+				if state := m.gone(); state != "" {
+					failed[i] = fmt.Errorf("%w; the server ended: %s", failed[i], state)
 				}
 			}
 		})
@@ -120,7 +220,7 @@ func onBoth(t *testing.T, scenario func(ctx context.Context, m *member.Member, t
 	if t.Failed() {
 		return
 	}
-	a, b := masked(told[0].out.String()), masked(told[1].out.String())
+	a, b := masked(told[0].out.String(), masks), masked(told[1].out.String(), masks)
 	differing := 0
 	step := ""
 	for n := range max(len(a), len(b)) {

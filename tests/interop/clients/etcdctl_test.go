@@ -13,23 +13,21 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"kedge/tests/interop/member"
 )
 
 // shell runs etcdctl against one server and writes down what it prints.
 type shell struct {
-	ctx      context.Context
-	etcdctl  string
-	endpoint string
-	told     *transcript
-	names    map[string]string // ids made by the server -> what the transcript calls them
+	ctx     context.Context
+	etcdctl string
+	server  *server
+	told    *transcript
+	names   map[string]string // ids made by the server -> what the transcript calls them
 }
 
 func (s *shell) command(arguments []string) *exec.Cmd {
 	c := exec.CommandContext(s.ctx, s.etcdctl, arguments...)
 	// The environment could otherwise name an endpoint or an API.
-	c.Env = append([]string{"ETCDCTL_ENDPOINTS=" + s.endpoint, "LC_ALL=C"}, withoutEtcdctl(os.Environ())...)
+	c.Env = append([]string{"ETCDCTL_ENDPOINTS=" + s.server.next(s.ctx), "LC_ALL=C"}, withoutEtcdctl(os.Environ())...)
 	return c
 }
 
@@ -89,8 +87,8 @@ var leaseGranted = regexp.MustCompile(`lease ([0-9a-f]{6,16}) granted`)
 
 func TestEtcdctlScenario(t *testing.T) {
 	etcdctl := program(t, *etcdctlFlag)
-	onBoth(t, func(ctx context.Context, m *member.Member, told *transcript) error {
-		s := &shell{ctx: ctx, etcdctl: etcdctl, endpoint: m.Endpoint, told: told, names: map[string]string{}}
+	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
+		s := &shell{ctx: ctx, etcdctl: etcdctl, server: m, told: told, names: map[string]string{}}
 
 		// put, get, range, delete
 		s.run("put a 1", "")
@@ -105,6 +103,9 @@ func TestEtcdctlScenario(t *testing.T) {
 		s.run("put a 4 --lease=77", "")
 		s.run("get a", "")
 		for _, format := range []string{"simple", "json", "fields", "protobuf"} {
+			if format == "protobuf" && m.members != nil {
+				continue // ids in it that nobody can mask
+			}
 			s.run("get a z --write-out="+format, "")
 		}
 		s.run("get a --prefix --keys-only", "")
@@ -137,7 +138,7 @@ func TestEtcdctlScenario(t *testing.T) {
 		s.run("lease list", "")
 		s.run("lease grant 1000 --write-out=json", "")
 		out := &transcript{}
-		quiet := &shell{ctx: ctx, etcdctl: etcdctl, endpoint: m.Endpoint, told: out}
+		quiet := &shell{ctx: ctx, etcdctl: etcdctl, server: m, told: out}
 		id := leaseGranted.FindStringSubmatch(quiet.run("lease grant 1000", ""))
 		if id == nil {
 			return fmt.Errorf("no lease id in %q", out.out.String())
@@ -189,7 +190,9 @@ func TestEtcdctlScenario(t *testing.T) {
 				s.run("endpoint health --write-out="+format, "")
 			}
 			s.run("endpoint hashkv --write-out="+format, "")
-			s.run("member list --write-out="+format, "")
+			if m.members == nil { // else TestEtcdctlMembers
+				s.run("member list --write-out="+format, "")
+			}
 		}
 		s.run("endpoint hashkv --rev=15", "")
 		s.run("endpoint hashkv --rev=13", "")

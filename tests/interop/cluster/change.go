@@ -86,11 +86,26 @@ func (c *Cluster) AddLearner(ctx context.Context, program string) (*Node, error)
 		n.close(c.keep)
 		return nil, err
 	}
+	return n, c.start(n)
+}
+
+// start starts a member that the cluster has been told of.
+func (c *Cluster) start(n *Node) error {
 	n.initial, n.state = initialCluster(append(c.Nodes(), n)), "existing"
-	if err := n.Start(); err != nil {
-		return nil, err
+	return n.Start()
+}
+
+// NewMember makes a member that the cluster doesn't know yet: the caller adds
+// it, then lets it join.
+func (c *Cluster) NewMember(program string) (*Node, error) { return c.newNode(program) }
+
+// Join starts a new member, of which the cluster has been told by other means.
+func (c *Cluster) Join(n *Node) error {
+	if err := c.start(n); err != nil {
+		return err
 	}
-	return n, nil
+	c.set(append(c.Nodes(), n))
+	return nil
 }
 
 // Promote makes a voter of a learner as soon as it has caught up, and lets
