@@ -82,6 +82,8 @@ uint64_t http1_sent_bytes(const struct http1_request *request);
 bool http1_blocked(const struct http1_request *request);
 void http1_stream_end(struct http1_request *request);
 void http1_stream_abort(struct http1_request *request); /* closes the connection: the client sees a cut-off body */
+/* The same at once, without what is queued; on_abort does not come. Not inside of a callback of the request. */
+void http1_stream_cut(struct http1_request *request);
 
 /* --- the body of a request that was taken ----------------------------------------------------------------------------
  */

@@ -222,6 +222,12 @@ void http1_stream_abort(struct http1_request *request)
     answered(h);
 }
 
+void http1_stream_cut(struct http1_request *request)
+{
+    request->on_abort = NULL;
+    connection_close(http1_of(request)->connection);
+}
+
 /* --- what is sent ---------------------------------------------------------------------------------------------------
  */
 

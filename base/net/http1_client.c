@@ -136,7 +136,10 @@ static size_t put_streamed(struct http1_client *c, uint8_t *out, size_t cap)
         return 0;
     }
     c->streamed_bytes += (uint64_t)n;
-    c->active_ms = n > 0 ? loop_now_ms(c->loop) : c->active_ms;
+    if (n > 0) {
+        c->active_ms = loop_now_ms(c->loop);
+        connection_flush(c->connection); /* there is more, or the end */
+    }
     return n == 0 || !chunked ? (size_t)n : http1_enchunk(out, (size_t)n);
 }
 
