@@ -79,9 +79,8 @@ static void on_image_finish(void *owner, struct peer_image *image)
 static void on_image_abort(void *owner, struct peer_image *image)
 {
     struct peer_bed_member *m = owner;
-    CHECK(image == m->image);
     m->aborted++;
-    m->image = NULL;
+    m->image = image == m->image ? NULL : m->image;
 }
 
 static const struct peer_events events = {
