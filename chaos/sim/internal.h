@@ -254,7 +254,7 @@ void sim_reshape_look(struct sim *s);       /* members that are to be started or
 /* peer_call.c */
 void sim_calls_env(struct core_env *env);
 void sim_calls_run(struct sim *s);
-uint64_t sim_calls_due(const struct sim *s);
+uint64_t sim_calls_due(struct sim *s);
 void sim_calls_cut(struct sim_member *m);
 void sim_calls_free(struct sim *s);
 

@@ -207,16 +207,21 @@ void sim_calls_run(struct sim *s)
     }
 }
 
-uint64_t sim_calls_due(const struct sim *s)
+/* Not before these wake up. */
+static uint64_t awake(const struct sim_member *m, uint64_t at)
+{
+    return m != NULL && m->state == SIM_UP && at < m->paused_ms ? m->paused_ms : at;
+}
+
+uint64_t sim_calls_due(struct sim *s)
 {
     uint64_t due = SIM_NEVER;
-    for (const struct list *node = s->calls.next; node != &s->calls; node = node->next) {
-        const struct sim_call *c = container_of((struct list *)(uintptr_t)node, struct sim_call, node);
-        uint64_t at = c->due_ms < c->expires_ms ? c->due_ms : c->expires_ms;
-        const struct sim_member *waits = sim_member_of((struct sim *)(uintptr_t)s, c->stage == THERE ? c->to : c->from);
-        if (waits != NULL && waits->state == SIM_UP && at < waits->paused_ms) {
-            at = waits->paused_ms;
-        }
+    list_each(node, &s->calls)
+    {
+        const struct sim_call *c = container_of(node, struct sim_call, node);
+        uint64_t at = c->stage == THERE ? awake(sim_member_of(s, c->to), c->due_ms) : c->due_ms;
+        at = at < c->expires_ms ? at : c->expires_ms;
+        at = c->call != NULL ? awake(sim_member_of(s, c->from), at) : at;
         due = at < due ? at : due;
     }
     return due;

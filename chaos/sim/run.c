@@ -83,7 +83,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t next_due(const struct sim *s)
+static uint64_t next_due(struct sim *s)
 {
     uint64_t due = earlier(sim_net_due(s), earlier(sim_nemesis_due(s), sim_calls_due(s)));
     for (unsigned i = 0; i < s->member_count; i++) {
@@ -143,9 +143,27 @@ bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s))
     return false;
 }
 
+/* Where everybody stands, for the story. */
+static void tell(struct sim *s)
+{
+    for (unsigned i = 0; i < s->member_count && s->config.verbose; i++) {
+        const struct sim_member *m = &s->members[i];
+        fprintf(stderr, "member %u (%llx): state %d leaving %d saved %zu durable %llu applied %llu of %zu\n", i,
+                (unsigned long long)m->id, (int)m->state, m->leaving, m->shadow.count,
+                (unsigned long long)m->shadow.durable, (unsigned long long)m->shadow.applied, s->check.log_count);
+        if (m->state == SIM_UP) {
+            struct raft_status status = raft_status(m->raft);
+            fprintf(stderr, "    ready %d, %s of term %llu, leader %llx, commit %llu\n", core_ready(m->core),
+                    raft_role_name(status.role), (unsigned long long)status.term, (unsigned long long)status.leader,
+                    (unsigned long long)status.commit);
+        }
+    }
+}
+
 static void must(struct sim *s, bool (*enough)(struct sim *s), uint64_t within_ms, const char *what)
 {
     if (!s->result->failed && !sim_pass(s, s->now_ms + within_ms, enough)) {
+        tell(s);
         sim_fail(s, "%s", what);
     }
 }
