@@ -201,7 +201,7 @@ static void make_core(struct sim_member *m, struct raft *raft)
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .election_ms = SIM_ELECTION_MS,
         .batch_interval_ms = 20 + (uint32_t)random_below(&m->sim->random, 200),
-        .snapshot_count = 10 + random_below(&m->sim->random, 200),
+        .snapshot_count = m->sim->config.members > 1 ? 1000000 : 10 + random_below(&m->sim->random, 200),
         .name = "sim",
         .client_urls = urls,
         .client_url_count = 1,
