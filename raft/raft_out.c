@@ -1,5 +1,6 @@
 /* Messages on their way out. Those that rest on the disk wait for the save that they rest on; the rest leaves with the
  * next update. Entries that aren't the log's own (proposals sent on, names of reads) are kept in blocks until then. */
+#include "base/canary.h"
 #include "base/check.h"
 #include "raft/raft_impl.h"
 #include <stdlib.h>
@@ -133,7 +134,7 @@ void raft_owe_ack(struct raft *r, uint64_t to, uint64_t index)
  * answer for all Apps since the last. */
 static void release_ack(struct raft *r)
 {
-    uint64_t index = r->ack.index < r->log.durable ? r->ack.index : r->log.durable;
+    uint64_t index = r->ack.index < r->log.durable || CANARY(ACCEPT_BEFORE_SYNC) ? r->ack.index : r->log.durable;
     if (!r->ack.owed || !raft_state_durable(r) || (index < r->ack.index && index <= r->ack.sent)) {
         return;
     }

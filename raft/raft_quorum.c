@@ -1,5 +1,24 @@
 /* Majorities (Raft thesis 3.4, 3.5), of both halves in joint consensus (4.3). Learners are in no half. */
+#include "base/canary.h"
 #include "raft/raft_impl.h"
+
+/* The planted bug: a learner's value takes its place among the voters', who stand in descending order. */
+static uint64_t with_learners(const struct raft *r, const uint64_t *values,
+                              uint64_t (*value_of)(const struct raft *r, const struct member *m))
+{
+    size_t middle = r->conf.voters.count / 2, better = 0;
+    uint64_t best = 0;
+    for (size_t i = 0; i < r->conf.learners.count; i++) {
+        const struct member *m = raft_member(r, r->conf.learners.ids[i]);
+        uint64_t value = m == NULL ? 0 : value_of(r, m);
+        better += value > values[middle];
+        best = value > best ? value : best;
+    }
+    if (better == 0) {
+        return values[middle];
+    }
+    return middle > 0 && values[middle - 1] < best ? values[middle - 1] : best;
+}
 
 /* The highest value that a majority of these voters has reached. An empty half asks for nothing. */
 static uint64_t majority_value(const struct raft *r, const struct raft_ids *voters,
@@ -14,6 +33,9 @@ static uint64_t majority_value(const struct raft *r, const struct raft_ids *vote
             values[at] = values[at - 1];
         }
         values[at] = value;
+    }
+    if (CANARY(LEARNER_IN_QUORUM) && voters == &r->conf.voters) {
+        return with_learners(r, values, value_of);
     }
     return voters->count == 0 ? UINT64_MAX : values[voters->count / 2];
 }

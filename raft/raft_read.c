@@ -2,6 +2,7 @@
  * still leads. Its commit index is the newest one only when an entry of its own term is committed (6.4, step 1; etcd's
  * PR14258): before that reads wait. That it leads, it learns from a round of heartbeats that began later than the read
  * (step 3); all reads that wait share the next round. A leader alone knows it. Reads at a follower go to its leader. */
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "raft/raft_impl.h"
@@ -81,12 +82,12 @@ uint64_t raft_reads_position(const struct raft *r)
 
 void raft_reads_begin(struct raft *r, struct read_request request)
 {
-    if (!raft_own_term_committed(r)) {
+    if (!raft_own_term_committed(r) && !CANARY(READ_BEFORE_OWN_TERM)) {
         push(&r->held_reads, request);
         return;
     }
     request.index = r->commit;
-    if (raft_alone(r) && r->confirming.count == 0) {
+    if (CANARY(READ_WITHOUT_QUORUM) || (raft_alone(r) && r->confirming.count == 0)) {
         answer(r, request);
         return;
     }

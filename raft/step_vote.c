@@ -1,11 +1,12 @@
 /* RequestVote, its pre-vote form, and the answers (Raft thesis 3.4, 3.6.1, 9.6; raft.md "Term and vote handling"). */
+#include "base/canary.h"
 #include "raft/raft_impl.h"
 
 /* Raft thesis 3.6.1: the log with the later last term is more up to date; of equal terms, the longer one. */
 static bool up_to_date(const struct raft *r, const struct raft_message *m)
 {
     uint64_t last_term = raft_log_term(&r->log, r->log.last);
-    return m->log_term > last_term || (m->log_term == last_term && m->index >= r->log.last);
+    return CANARY(STALE_CANDIDATE) || m->log_term > last_term || (m->log_term == last_term && m->index >= r->log.last);
 }
 
 /* Raft thesis 3.4: one vote a term, to whom asks first. Learners vote when asked: who asks may know of a promotion that
@@ -26,7 +27,7 @@ static void request(struct raft *r, const struct raft_message *m)
     if (granted) {
         answer->term = m->term; /* of a pre-vote: the term that it is for, not the own one */
         if (!pre) {
-            r->vote = m->from;
+            r->vote = CANARY(FORGOTTEN_VOTE) ? RAFT_NONE : m->from;
             raft_draw_election_timeout(r);
         }
     }

@@ -125,8 +125,8 @@ struct sim_member {
     struct raft *raft; /* the core's */
     struct core_env env;
     struct sim_queue log_queue, store_queue, work_queue;
-    struct sim_finished finished[256];
-    size_t finished_count;
+    struct sim_finished *finished;
+    size_t finished_count, finished_capacity;
     uint64_t recovered;                         /* last entry of the log at this start */
     uint64_t reached_since_ms[SIM_MEMBERS_MAX]; /* by slot; 0 = not reached */
     bool unreachable[SIM_MEMBERS_MAX];          /* to be told */

@@ -15,7 +15,10 @@
 
 static void finish(struct sim_member *m, struct core_job *job)
 {
-    CHECK(m->finished_count < sizeof m->finished / sizeof m->finished[0]);
+    if (m->finished_count == m->finished_capacity) {
+        m->finished_capacity = m->finished_capacity * 2 + 64;
+        m->finished = mem_realloc(m->finished, m->finished_capacity * sizeof *m->finished);
+    }
     uint64_t due = m->sim->now_ms + random_below(&m->sim->random, REPORT_LATE_MS);
     /* Jobs of one queue are reported in order. */
     for (size_t i = 0; i < m->finished_count; i++) {

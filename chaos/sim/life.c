@@ -345,6 +345,9 @@ static void throw_away(struct sim_member *m)
     backend_close(m->backend);
     memory_fs_free(m->disk);
     sim_shadow_free(&m->shadow);
+    free(m->finished);
+    m->finished = NULL;
+    m->finished_capacity = 0;
     m->backend = NULL;
     m->disk = NULL;
     m->state = SIM_ABSENT;
