@@ -144,7 +144,7 @@ void raft_durable(struct raft *r, struct raft_save save)
     CHECK(save.sequence <= r->save.sequence);
     r->durable_sequence = save.sequence;
     r->disk_since_ms = r->durable_sequence >= r->sync_sequence ? RAFT_NEVER : r->now_ms;
-    r->dirty = r->dirty || r->member_count > 1; /* what waited for it may leave */
+    r->dirty = r->dirty || r->member_count > 1 || r->held_count > 0 || r->ack.owed; /* what waited may leave */
     log_durable(r, save);
     if (r->role == RAFT_CANDIDATE) {
         raft_own_vote_durable(r);

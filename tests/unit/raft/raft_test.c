@@ -219,6 +219,29 @@ static void test_a_member_that_has_no_vote_does_not_stand(void **state)
 
 /* --- commit --- */
 
+/* A member that joins knows nobody until its log has come; others may need its vote before that (two members, one of
+ * them new). */
+static void test_a_vote_leaves_when_it_is_durable_also_without_a_configuration_3_8(void **state)
+{
+    struct fixture *f = *state;
+    raft_conf_state_free(&f->config.conf);
+    start(f, NULL);
+    const struct raft_message vote = {.type = RAFT_MSG_VOTE, .from = OTHER, .to = SELF, .term = 3};
+    raft_step(f->r, &vote);
+    const struct raft_update *u = raft_update(f->r);
+    assert_int_equal(u->message_count, 0);
+    assert_int_equal(u->hard_state.vote, OTHER);
+    f->last = u->save;
+    raft_update_done(f->r);
+    durable(f);
+    assert_true(raft_update_pending(f->r));
+    u = raft_update(f->r);
+    assert_int_equal(u->message_count, 1);
+    assert_int_equal(u->messages[0].type, RAFT_MSG_VOTE_RESPONSE);
+    assert_false(u->messages[0].reject);
+    raft_update_done(f->r);
+}
+
 static void test_an_entry_commits_when_it_is_durable_3_5(void **state)
 {
     struct fixture *f = *state;
@@ -470,6 +493,7 @@ int main(void)
         T(test_a_commit_below_what_is_applied_is_raised),
         T(test_nobody_else_standing_in_the_way_means_no_deadline),
         T(test_a_member_that_has_no_vote_does_not_stand),
+        T(test_a_vote_leaves_when_it_is_durable_also_without_a_configuration_3_8),
         T(test_an_entry_commits_when_it_is_durable_3_5),
         T(test_several_saves_may_be_under_way),
         T(test_entries_of_an_earlier_term_commit_with_the_first_of_the_own_3_6_2),
