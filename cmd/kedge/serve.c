@@ -2,13 +2,14 @@
 
 #include "base/check.h"
 #include "base/net/listener.h"
+#include "cmd/kedge/leadership.h"
 #include "cmd/kedge/member.h"
+#include "cmd/kedge/peers.h"
 #include "cmd/version.h"
 #include "grpc/gateway.h"
 #include "grpc/pages.h"
 #include "grpc/server.h"
 #include "grpc/services.h"
-#include "raft/peer/peer_http.h"
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -33,17 +34,30 @@ struct serving {
     struct services services;
     struct pages client_pages;
     struct gateway gateway;
-    struct peer_http peer_http;
+    struct peers peers;
+    struct leadership leadership;
     struct http_port *ports; /* metrics and peer listeners */
     size_t port_count;
     struct loop_hook core_hook;
-    struct loop_timer core_timer;
+    struct loop_timer core_timer, removal;
     uv_signal_t signals[3];
     int stop_signal;
-    bool clients_gone;
+    bool stopping, clients_gone, peers_gone;
 };
 
 /* --- the core's turn on the loop --- */
+
+/* The turn that follows frees their connections. */
+static void end_peers(struct serving *serving)
+{
+    if (serving->peers_gone) {
+        loop_stop(&serving->loop);
+        return;
+    }
+    serving->peers_gone = true;
+    peers_stop(&serving->peers);
+    loop_again(&serving->loop);
+}
 
 static bool run_core(struct loop_hook *hook)
 {
@@ -56,8 +70,9 @@ static bool run_core(struct loop_hook *hook)
     } else {
         loop_timer_set(&serving->loop, &serving->core_timer, deadline);
     }
+    leadership_log(&serving->leadership);
     if (serving->clients_gone && core_stopped(core)) {
-        loop_stop(&serving->loop);
+        end_peers(serving);
         return false;
     }
     return more;
@@ -102,6 +117,38 @@ static void log_turns(struct serving *serving)
     *turns = (struct loop_turns){0};
 }
 
+static void stop_clients(void *owner)
+{
+    struct serving *serving = owner;
+    server_stop(serving->server, STOP_GRACE_MS, clients_stopped, serving);
+}
+
+/* Leadership goes first, while clients are still served: what they ask meanwhile is forwarded. */
+static void stop(struct serving *serving)
+{
+    if (!serving->stopping) {
+        serving->stopping = true;
+        leadership_leave(&serving->leadership, stop_clients, serving);
+    }
+}
+
+/* --- removed from the cluster --- */
+
+#define REMOVED_STOP_MS 1000 /* mvcc.md "Membership" */
+
+static void removal_due(struct loop_timer *timer)
+{
+    stop(container_of(timer, struct serving, removal));
+}
+
+static void removed(void *owner)
+{
+    struct serving *serving = owner;
+    log_warn("this member was removed from the cluster; it stops", log_hex("local-member-id", serving->member.id));
+    serving->removal.fire = removal_due;
+    loop_timer_set(&serving->loop, &serving->removal, loop_now_ms(&serving->loop) + REMOVED_STOP_MS);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct serving *serving = handle->data;
@@ -114,7 +161,7 @@ static void on_signal(uv_signal_t *handle, int signum)
     }
     serving->stop_signal = signum;
     log_info("received signal; shutting down", log_str("signal", signum == SIGINT ? "interrupt" : "terminated"));
-    server_stop(serving->server, STOP_GRACE_MS, clients_stopped, serving);
+    stop(serving);
 }
 
 static void watch_signals(struct serving *serving)
@@ -152,11 +199,13 @@ static void open_http_port(struct serving *serving, const struct url *url, enum 
     struct http_port *port = &serving->ports[serving->port_count++];
     char reason[256];
     port->pages = (struct pages){.core = serving->member.core, .port = kind};
-    if (kind == PAGES_PEER) {
-        port->pages.more = peer_http_handle;
-        port->pages.more_owner = &serving->peer_http;
-    }
     port->options = (struct http1_options){.handle = pages_handle, .owner = &port->pages};
+    if (kind == PAGES_PEER) {
+        port->pages.more = peer_handle;
+        port->pages.more_owner = serving->peers.transport;
+        port->options.take = peer_take;
+        port->options.take_owner = serving->peers.transport;
+    }
     if (listener_open(&port->listener, &serving->loop, url->host, url_port(url), reason, sizeof reason) != 0) {
         refuse_port(url, reason);
     }
@@ -165,20 +214,9 @@ static void open_http_port(struct serving *serving, const struct url *url, enum 
     log_info(kind == PAGES_PEER ? "serving peer traffic" : "serving metrics", log_str("address", url->text));
 }
 
-static bool member_removed(void *owner, uint64_t id)
-{
-    const struct serving *serving = owner;
-    return kv_member_removed(core_kv(serving->member.core), id);
-}
-
 static void open_http_ports(struct serving *serving)
 {
     const struct config *config = serving->config;
-    serving->peer_http = (struct peer_http){.member_id = serving->member.id,
-                                            .cluster_id = serving->member.cluster_id,
-                                            .version = SERVER_VERSION,
-                                            .removed = member_removed,
-                                            .owner = serving};
     size_t count = config->listen_peer_urls.count + config->listen_metrics_urls.count;
     serving->ports = mem_zalloc((count + 1) * sizeof *serving->ports);
     for (size_t i = 0; i < config->listen_peer_urls.count; i++) {
@@ -295,6 +333,8 @@ int serve(struct config *config)
         log_fatal("failed to make an event loop");
     }
     member_start(&serving->member, config, &serving->loop);
+    peers_start(&serving->peers, &serving->member, removed, serving);
+    leadership_init(&serving->leadership, &serving->peers);
     watch_signals(serving);
     open_client_ports(serving);
     open_http_ports(serving);
