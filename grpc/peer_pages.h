@@ -1,5 +1,5 @@
 /* The pages of the peer port (peer.md "Endpoints", http.tsv port "peer"), as far as a cluster of one member can answer
- * them: all but raft's own, which are raft/peer/peer_http.h's.
+ * them: all but raft's own, which are raft/peer/peer.h's.
  *
  * Thread: the loop's. */
 #ifndef GRPC_PEER_PAGES_H
