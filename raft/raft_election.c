@@ -5,7 +5,8 @@
 
 bool raft_alone(const struct raft *r)
 {
-    return r->conf.voters.count == 1 && r->conf.voters.ids[0] == r->id && r->conf.voters_outgoing.count == 0;
+    const struct raft_ids *in = &r->conf.voters, *out = &r->conf.voters_outgoing;
+    return in->count == 1 && in->ids[0] == r->id && (out->count == 0 || (out->count == 1 && out->ids[0] == r->id));
 }
 
 bool raft_is_voter(const struct raft *r, uint64_t id)

@@ -170,7 +170,7 @@ bool raft_in_lease(const struct raft *r);                /* a leader is known an
 
 /* raft_election.c */
 enum campaign { CAMPAIGN_PRE, CAMPAIGN_ELECTION, CAMPAIGN_TRANSFER };
-bool raft_alone(const struct raft *r); /* the only voter, and no half of a joint configuration */
+bool raft_alone(const struct raft *r); /* the only voter, of both halves of a joint configuration */
 bool raft_is_voter(const struct raft *r, uint64_t id);
 void raft_campaign_if_alone(struct raft *r);            /* a member that nobody can object to doesn't wait */
 void raft_campaign(struct raft *r, enum campaign kind); /* if it may stand at all */
@@ -235,7 +235,7 @@ void progress_sent(struct member *m, size_t entries, size_t bytes);
 /* raft_fetch.c */
 void fetched_clear(struct fetched *f);
 const struct raft_entry *raft_fetched(struct raft *r, struct member *m, size_t *count); /* from m's next on; or NULL */
-void raft_fetched_drop_sent(struct raft *r); /* after the update */
+void raft_fetched_drop_sent(struct raft *r);                                            /* after the update */
 void raft_fetch_fill(struct raft *r, struct raft_update *u);
 
 /* raft_transfer.c */

@@ -16,7 +16,7 @@ static bool leaves_joint(enum raft_entry_type type, struct shared *data)
 {
     struct raft_conf_change_v2 change;
     return type == RAFT_ENTRY_CONF_CHANGE_V2 && raft_conf_change_v2_decode(shared_bytes(data), &change) == 0 &&
-           change.change_count == 0;
+           change.change_count == 0 && change.transition == RAFT_TRANSITION_AUTO;
 }
 
 /* One change at a time (Raft thesis 4.1): not while one may be unapplied, none but the leaving one while joint (4.3).

@@ -21,6 +21,30 @@ static void store_copy(struct raft_bed_store *to, const struct raft_bed_store *f
     raft_conf_state_copy(&to->conf, &from->conf);
 }
 
+static void log_append(struct raft_bed_member *m, const struct raft_entry *e);
+
+/* As etcd begins: an entry for each member, committed in term 1 without anybody's vote. */
+static void bootstrap(struct raft_bed_member *m, const struct raft_conf_state *conf)
+{
+    const struct raft_ids *const sets[] = {&conf->voters, &conf->learners};
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < sets[k]->count; i++) {
+            struct buffer b = {0};
+            const struct raft_conf_change change = {.type = k == 0 ? RAFT_ADD_NODE : RAFT_ADD_LEARNER,
+                                                    .node_id = sets[k]->ids[i]};
+            raft_conf_change_encode(&b, &change);
+            struct raft_entry e = {.index = m->log_count + 1,
+                                   .term = 1,
+                                   .type = RAFT_ENTRY_CONF_CHANGE,
+                                   .data = shared_copy(buffer_bytes(&b))};
+            log_append(m, &e);
+            shared_unref(e.data);
+            buffer_free(&b);
+        }
+    }
+    m->state = (struct raft_hard_state){.term = 1, .commit = m->log_count};
+}
+
 struct raft_bed_member *raft_bed_add(struct raft_bed *bed, uint64_t id, const struct raft_conf_state *conf)
 {
     CHECK(bed->member_count < RAFT_BED_MEMBERS);
@@ -30,7 +54,7 @@ struct raft_bed_member *raft_bed_add(struct raft_bed *bed, uint64_t id, const st
     m->jobs_tail = &m->jobs;
     m->config = (struct raft_config){.id = id, .pre_vote = true};
     if (conf != NULL) {
-        raft_conf_state_copy(&m->store.conf, conf);
+        bootstrap(m, conf);
     }
     return m;
 }
@@ -69,6 +93,21 @@ static void log_append(struct raft_bed_member *m, const struct raft_entry *e)
     m->log_count++;
 }
 
+/* The log begins after `start`. What there is above it stays, be it an image's left-overs. */
+static void log_begin(struct raft_bed_member *m, struct raft_position start)
+{
+    size_t drop = (size_t)(start.index - m->start.index);
+    drop = drop < m->log_count ? drop : m->log_count;
+    for (size_t i = 0; i < drop; i++) {
+        shared_unref(m->log[i].data);
+    }
+    m->log_count -= drop;
+    if (m->log_count > 0) {
+        memmove(m->log, m->log + drop, m->log_count * sizeof *m->log);
+    }
+    m->start = start;
+}
+
 static void job_start(struct raft_bed_member *m, const struct raft_update *u)
 {
     struct raft_bed_job *job = mem_zalloc(sizeof *job);
@@ -96,8 +135,7 @@ static void job_end(struct raft_bed_member *m, bool written)
         m->jobs_tail = &m->jobs;
     }
     for (size_t i = 0; i < job->count; i++) {
-        /* What an image has overtaken meanwhile is of no use. */
-        if (written && job->entries[i].index > m->start.index) {
+        if (written) {
             log_append(m, &job->entries[i]);
         }
         shared_unref(job->entries[i].data);
@@ -174,12 +212,7 @@ void raft_bed_compact(struct raft_bed_member *m, uint64_t index)
     }
     size_t drop = (size_t)(index - m->start.index);
     struct raft_position start = {.index = index, .term = m->log[drop - 1].term};
-    for (size_t i = 0; i < drop; i++) {
-        shared_unref(m->log[i].data);
-    }
-    memmove(m->log, m->log + drop, (m->log_count - drop) * sizeof *m->log);
-    m->log_count -= drop;
-    m->start = start;
+    log_begin(m, start);
     raft_compact(m->raft, index);
 }
 
@@ -322,13 +355,13 @@ bool raft_bed_install(struct raft_bed_member *m, bool good)
     if (!m->installing) {
         return false;
     }
+    raft_bed_disk(m, SIZE_MAX);
     m->installing = false;
     if (!good) {
         raft_snapshot_failed(m->raft);
         return true;
     }
-    log_cut(m, 0);
-    m->start = (struct raft_position){.index = m->install.applied, .term = m->install_term};
+    log_begin(m, (struct raft_position){.index = m->install.applied, .term = m->install_term});
     store_copy(&m->store, &m->install);
     m->applied = m->store.applied;
     m->hash = m->store.hash;

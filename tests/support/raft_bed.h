@@ -81,8 +81,8 @@ struct raft_bed {
 struct raft_bed *raft_bed_new(uint64_t seed);
 void raft_bed_free(struct raft_bed *bed);
 
-/* A member with an empty disk whose configuration is `conf` (copied), not running. raft_bed_member.config may be
- * changed before it starts. */
+/* A member of a new cluster of these voters and learners, or one that is to join (conf NULL), not running.
+ * raft_bed_member.config may be changed before it starts. */
 struct raft_bed_member *raft_bed_add(struct raft_bed *bed, uint64_t id, const struct raft_conf_state *conf);
 struct raft_bed_member *raft_bed_find(struct raft_bed *bed, uint64_t id); /* NULL: there is none */
 void raft_bed_start(struct raft_bed_member *m);                           /* from what its disk has */
