@@ -2,7 +2,7 @@
 #include "kv/backend.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "kv/backend_driver.h"
+#include "kv/backend_long.h"
 
 const char *backend_table_name(enum backend_table table)
 {
@@ -28,14 +28,19 @@ static void check_batch(const struct backend_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const struct backend_op *op = &batch->ops[i];
         CHECK(op->table < BACKEND_TABLES && op->kind <= BACKEND_DELETE, "table %u, kind %u", op->table, op->kind);
-        CHECK(op->key.len >= 1 && op->key.len <= BACKEND_KEY_MAX, "%zu", op->key.len);
+        size_t most = backend_long_table((enum backend_table)op->table) ? BACKEND_NAME_MAX : BACKEND_KEY_MAX;
+        CHECK(op->key.len >= 1 && op->key.len <= most, "%zu", op->key.len);
     }
 }
 
 int backend_commit(struct backend *b, const struct backend_batch *batch)
 {
+    struct backend_batch shortened;
+    struct buffer memory = {0};
     check_batch(batch);
-    return b->driver->commit(b, batch);
+    int error = b->driver->commit(b, backend_long_batch(batch, &shortened, &memory) ? &shortened : batch);
+    buffer_free(&memory);
+    return error;
 }
 
 int backend_read_begin(struct backend *b, struct backend_read **out)
@@ -58,7 +63,8 @@ void backend_read_end(struct backend_read *r)
 
 int backend_get(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value)
 {
-    return r->backend->driver->get(r, table, key, value);
+    return backend_long_table(table) ? backend_long_get(r, table, key, value)
+                                     : r->backend->driver->get(r, table, key, value);
 }
 
 int backend_get_known(struct backend_read *r, enum backend_table table, struct bytes key, struct bytes *value)
@@ -70,7 +76,8 @@ int backend_get_known(struct backend_read *r, enum backend_table table, struct b
 int backend_scan(struct backend_read *r, enum backend_table table, struct bytes from,
                  bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
 {
-    return r->backend->driver->scan(r, table, from, visit, arg);
+    return backend_long_table(table) ? backend_long_scan(r, table, from, visit, arg)
+                                     : r->backend->driver->scan(r, table, from, visit, arg);
 }
 
 uint64_t backend_count(struct backend_read *r, enum backend_table table)

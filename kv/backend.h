@@ -32,9 +32,9 @@ enum backend_table {
 const char *
 backend_table_name(enum backend_table table); /* etcd's bucket name: "key", "meta", … "authRoles", "kedge" */
 
-/* LMDB's limit for a key, 1 to this many bytes (a commit CHECKs it; whoever lets names from outside become keys of a
- * table, authUsers for instance, must refuse longer ones first). Values: up to 4 GiB less 4 bytes, may be empty. */
-enum { BACKEND_KEY_MAX = 511 };
+/* Keys have 1 to BACKEND_KEY_MAX bytes, LMDB's limit; in the tables of users and roles up to BACKEND_NAME_MAX, which is
+ * bbolt's (kv/backend_long.h). A commit CHECKs it. Values: up to 4 GiB less 64 KiB, may be empty. */
+enum { BACKEND_KEY_MAX = 511, BACKEND_NAME_MAX = 32768 };
 
 enum backend_kind { BACKEND_PUT, BACKEND_DELETE };
 

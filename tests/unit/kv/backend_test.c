@@ -326,6 +326,70 @@ static void test_keys_of_511_bytes_and_values_of_a_megabyte_come_back(void **sta
     free(value);
 }
 
+enum { NAMES = 24 };
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct listed {
+    char **names;
+    size_t at, end;
+};
+
+static bool next_name(void *arg, struct bytes key, struct bytes value)
+{
+    struct listed *l = arg;
+    assert_true(l->at < l->end);
+    assert_int_equal(key.len, strlen(l->names[l->at]));
+    assert_memory_equal(key.data, l->names[l->at], key.len);
+    assert_int_equal(value.len, 3);
+    l->at++;
+    return true;
+}
+
+/* As long as bbolt allows, and in the order of all of their bytes, whatever part of them LMDB can take as a key. */
+static void test_names_of_users_may_be_longer_than_a_key(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t lengths[] = {1, 478, 479, 480, 481, 509, 510, 511, 512, 513, 600, 32768};
+    char *names[NAMES];
+    struct builder b = {0};
+    for (size_t i = 0; i < NAMES; i++) {
+        size_t len = lengths[i / 2];
+        names[i] = mem_zalloc(len + 1);
+        memset(names[i], 'n', len);
+        names[i][len - 1] = (char)(i % 2 == 0 ? 'a' : 'z');
+    }
+    for (size_t i = 0; i < NAMES; i++) { /* not in their order */
+        put(&b, BACKEND_AUTH_USERS, names[i * 7 % NAMES], "old");
+        put(&b, BACKEND_AUTH_USERS, names[i * 7 % NAMES], "new");
+    }
+    assert_int_equal(commit(f, &b), 0);
+    reopen(f);
+    qsort(names, NAMES, sizeof names[0], compare_names);
+    struct backend_read *r;
+    assert_int_equal(backend_read_begin(f->b, &r), 0);
+    assert_int_equal(backend_count(r, BACKEND_AUTH_USERS), NAMES);
+    for (size_t i = 0; i < NAMES; i++) {
+        struct listed rest = {names, i, NAMES};
+        expect(r, BACKEND_AUTH_USERS, names[i], "new");
+        assert_int_equal(backend_scan(r, BACKEND_AUTH_USERS, bytes_str(names[i]), next_name, &rest), 0);
+        assert_int_equal(rest.at, NAMES);
+    }
+    expect(r, BACKEND_AUTH_ROLES, names[NAMES - 1], NULL);
+    backend_read_end(r);
+    for (size_t i = 0; i < NAMES; i++) {
+        del(&b, BACKEND_AUTH_USERS, names[i]);
+    }
+    assert_int_equal(commit(f, &b), 0);
+    expect_scan(f, BACKEND_AUTH_USERS, "", 0, "");
+    for (size_t i = 0; i < NAMES; i++) {
+        free(names[i]);
+    }
+}
+
 static void test_a_third_view_is_refused_until_one_ends(void **state)
 {
     struct fixture *f = *state;
@@ -579,6 +643,7 @@ int main(void)
         BOTH(test_a_read_keeps_seeing_the_commit_it_began_with),
         BOTH(test_a_scan_begins_at_the_first_key_not_below_and_stops_when_told),
         BOTH(test_keys_of_511_bytes_and_values_of_a_megabyte_come_back),
+        BOTH(test_names_of_users_may_be_longer_than_a_key),
         BOTH(test_a_third_view_is_refused_until_one_ends),
         BOTH(test_sizes_grow_with_rows_and_size_in_use_falls_when_they_are_deleted),
         BOTH(test_random_batches_leave_what_an_array_says),
