@@ -351,7 +351,7 @@ static int start_request(struct kv *kv, struct kv_apply *apply)
     if (r->alarm != NULL) {
         return start_alarm(kv, apply);
     }
-    return is_auth(r) ? refuse(apply, ERR_UNIMPLEMENTED) : start_key_request(kv, apply);
+    return is_auth(r) ? refuse(apply, auth_apply(kv, r, apply->arena)) : start_key_request(kv, apply);
 }
 
 static int start_conf_change(struct kv *kv, struct kv_apply *apply)

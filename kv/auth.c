@@ -1,108 +1,180 @@
 #include "kv/auth.h"
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/pb.h"
 #include "kv/store.h"
+#include <stdlib.h>
 
-/* --- one row --- */
+/* --- rows in memory --- */
 
-/* Copied into the arena. 0, ERR_ABSENT, ERR_CORRUPT_DATA. */
-static int get(struct kv *kv, enum backend_table table, const char *key, struct arena *arena, struct bytes *row)
+static size_t place(const struct auth_rows *rows, struct bytes name)
 {
-    struct backend_read *read;
-    int error = backend_read_begin(kv->backend, &read);
-    if (error != 0) {
-        return error;
+    size_t low = 0, high = rows->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (bytes_compare(shared_bytes(rows->items[middle].name), name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    struct bytes value;
-    error = backend_get(read, table, bytes_str(key), &value);
-    if (error == 0) {
-        *row = arena_copy(arena, value);
+    return low;
+}
+
+static struct auth_row *find(const struct auth_rows *rows, struct bytes name)
+{
+    size_t at = place(rows, name);
+    bool there = at < rows->count && bytes_equal(shared_bytes(rows->items[at].name), name);
+    return there ? &rows->items[at] : NULL;
+}
+
+static void set(struct auth_rows *rows, struct bytes name, struct bytes value)
+{
+    struct auth_row *row = find(rows, name);
+    if (row == NULL) {
+        size_t at = place(rows, name);
+        if (rows->count == rows->capacity) {
+            rows->capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
+            rows->items = mem_realloc(rows->items, rows->capacity * sizeof rows->items[0]);
+        }
+        row = &rows->items[at];
+        memmove(row + 1, row, (rows->count - at) * sizeof *row);
+        rows->count++;
+        row->name = shared_copy(name);
+    } else {
+        shared_unref(row->value);
     }
-    backend_read_end(read);
-    return error;
+    row->value = shared_copy(value);
+}
+
+static void row_free(struct auth_row *row)
+{
+    shared_unref(row->name);
+    shared_unref(row->value);
+}
+
+static void rows_free(struct auth_rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        row_free(&rows->items[i]);
+    }
+    free(rows->items);
+}
+
+void auth_free(struct auth *auth)
+{
+    rows_free(&auth->users);
+    rows_free(&auth->roles);
+    *auth = (struct auth){0};
+}
+
+static struct auth_rows *rows_of(struct auth *auth, enum backend_table table)
+{
+    return table == BACKEND_AUTH_USERS ? &auth->users : &auth->roles;
+}
+
+static int load_setting(struct auth *auth, struct bytes key, struct bytes value)
+{
+    if (bytes_equal(key, bytes_str("authEnabled"))) {
+        auth->enabled = value.len == 1 && value.data[0] == 1;
+        return 0;
+    }
+    if (!bytes_equal(key, bytes_str("authRevision"))) {
+        return 0;
+    }
+    if (value.len != 8) {
+        return ERR_CORRUPT_DATA;
+    }
+    auth->revision = get_be64(value.data);
+    return 0;
+}
+
+int auth_load(struct auth *auth, enum backend_table table, struct bytes key, struct bytes value)
+{
+    if (table == BACKEND_AUTH) {
+        return load_setting(auth, key, value);
+    }
+    const ProtobufCMessageDescriptor *type =
+        table == BACKEND_AUTH_USERS ? &authpb__user__descriptor : &authpb__role__descriptor;
+    struct arena arena = {0};
+    bool readable = pb_unpack(type, value, &arena, NULL) != NULL;
+    arena_free(&arena);
+    if (!readable) {
+        return ERR_CORRUPT_DATA;
+    }
+    set(rows_of(auth, table), key, value);
+    return 0;
+}
+
+/* --- changes --- */
+
+void auth_put(struct kv *kv, enum backend_table table, struct bytes name, const ProtobufCMessage *row)
+{
+    struct buffer bytes = {0};
+    pb_append(&bytes, row);
+    set(rows_of(&kv->auth, table), name, buffer_bytes(&bytes));
+    batch_put(kv, table, name, buffer_bytes(&bytes));
+    buffer_free(&bytes);
+}
+
+void auth_delete(struct kv *kv, enum backend_table table, struct bytes name)
+{
+    struct auth_rows *rows = rows_of(&kv->auth, table);
+    struct auth_row *row = find(rows, name);
+    CHECK(row != NULL);
+    batch_delete(kv, table, name);
+    row_free(row);
+    rows->count--;
+    memmove(row, row + 1, (size_t)(&rows->items[rows->count] - row) * sizeof *row);
+}
+
+/* --- reading --- */
+
+bool kv_auth_enabled(const struct kv *kv)
+{
+    return kv->auth.enabled;
 }
 
 int auth_status(struct kv *kv, bool *enabled, uint64_t *revision)
 {
-    struct arena arena = {0};
-    struct bytes row = {0};
-    int error = get(kv, BACKEND_AUTH, "authEnabled", &arena, &row);
-    *enabled = error == 0 && row.len == 1 && row.data[0] == 1;
-    if (error == 0 || error == ERR_ABSENT) {
-        error = get(kv, BACKEND_AUTH, "authRevision", &arena, &row);
-    }
-    *revision = error == 0 && row.len == 8 ? get_be64(row.data) : 1; /* absent: its first commit is on the way */
-    arena_free(&arena);
-    return error == ERR_ABSENT ? 0 : error;
-}
-
-/* --- lists --- */
-
-struct names {
-    struct arena *arena;
-    char **names;
-    size_t count, capacity;
-};
-
-static bool add_name(void *arg, struct bytes key, struct bytes value)
-{
-    (void)value;
-    struct names *names = arg;
-    if (names->count == names->capacity) {
-        names->capacity = names->capacity == 0 ? 16 : names->capacity * 2;
-        char **grown = arena_alloc(names->arena, names->capacity * sizeof *grown);
-        if (names->count > 0) {
-            memcpy(grown, names->names, names->count * sizeof *grown);
-        }
-        names->names = grown;
-    }
-    names->names[names->count++] = arena_printf(names->arena, "%.*s", (int)key.len, (const char *)key.data);
-    return true;
+    *enabled = kv->auth.enabled;
+    *revision = kv->auth.revision;
+    return 0;
 }
 
 int auth_names(struct kv *kv, enum backend_table table, struct arena *arena, char ***names, size_t *count)
 {
-    struct names list = {.arena = arena};
-    struct backend_read *read;
-    int error = backend_read_begin(kv->backend, &read);
-    if (error == 0) {
-        error = backend_scan(read, table, (struct bytes){0}, add_name, &list);
-        backend_read_end(read);
+    const struct auth_rows *rows = rows_of(&kv->auth, table);
+    *count = rows->count;
+    *names = arena_alloc(arena, (rows->count + 1) * sizeof **names);
+    for (size_t i = 0; i < rows->count; i++) {
+        struct bytes name = shared_bytes(rows->items[i].name);
+        (*names)[i] = arena_printf(arena, "%.*s", (int)name.len, (const char *)name.data);
     }
-    *names = list.names;
-    *count = list.count;
-    return error;
+    return 0;
 }
 
-/* --- messages --- */
-
-static int get_message(struct kv *kv, enum backend_table table, const char *name, struct arena *arena,
-                       const ProtobufCMessageDescriptor *type, ProtobufCMessage **out)
+static int get(struct kv *kv, enum backend_table table, const char *name, struct arena *arena,
+               const ProtobufCMessageDescriptor *type, ProtobufCMessage **out)
 {
-    struct bytes row = {0};
-    int error = get(kv, table, name, arena, &row);
-    if (error != 0) {
-        return error;
-    }
-    *out = pb_unpack(type, row, arena, NULL);
-    return *out != NULL ? 0 : ERR_CORRUPT_DATA;
+    const struct auth_row *row = find(rows_of(&kv->auth, table), bytes_str(name));
+    *out = row == NULL ? NULL : pb_unpack(type, arena_copy(arena, shared_bytes(row->value)), arena, NULL);
+    return row == NULL ? ERR_ABSENT : *out == NULL ? ERR_CORRUPT_DATA : 0;
 }
 
 int auth_user(struct kv *kv, const char *name, struct arena *arena, Authpb__User **user)
 {
-    ProtobufCMessage *message = NULL;
-    int error = name[0] == '\0' ? ERR_ABSENT
-                                : get_message(kv, BACKEND_AUTH_USERS, name, arena, &authpb__user__descriptor, &message);
+    ProtobufCMessage *message;
+    int error = get(kv, BACKEND_AUTH_USERS, name, arena, &authpb__user__descriptor, &message);
     *user = (Authpb__User *)message;
     return error == ERR_ABSENT ? ERR_USER_NOT_FOUND : error;
 }
 
 int auth_role(struct kv *kv, const char *name, struct arena *arena, Authpb__Role **role)
 {
-    ProtobufCMessage *message = NULL;
-    int error = name[0] == '\0' ? ERR_ABSENT
-                                : get_message(kv, BACKEND_AUTH_ROLES, name, arena, &authpb__role__descriptor, &message);
+    ProtobufCMessage *message;
+    int error = get(kv, BACKEND_AUTH_ROLES, name, arena, &authpb__role__descriptor, &message);
     *role = (Authpb__Role *)message;
     return error == ERR_ABSENT ? ERR_ROLE_NOT_FOUND : error;
 }

@@ -315,6 +315,9 @@ kv_storage_version(const struct kv *kv); /* as Status shows it: "3.7.0", or "3.5
 void kv_update_storage_version(struct kv *kv);
 bool kv_downgrade(const struct kv *kv, const char **target_version); /* enabled? target "" if none */
 
+/* Does the cluster demand users and permissions? Then this member, which cannot enforce them yet, must end. */
+bool kv_auth_enabled(const struct kv *kv);
+
 /* "3.7.1" of a field of another member's /version page ("etcdserver", "etcdcluster"): false if it has none such. */
 bool kv_version_of_page(struct bytes page, const char *field, unsigned *major, unsigned *minor);
 

@@ -150,6 +150,12 @@ static bool load_cluster(void *arg, struct bytes key, struct bytes value)
     return version_load_cluster(&o->kv->versions, key, value) == 0 || opening_failed(o, "a row is no cluster fact");
 }
 
+static bool load_auth(void *arg, struct bytes key, struct bytes value)
+{
+    struct opening *o = arg;
+    return auth_load(&o->kv->auth, o->table, key, value) == 0 || opening_failed(o, "a row is no setting, user or role");
+}
+
 static int load_table(struct opening *o, struct backend_read *read, enum backend_table table,
                       bool (*visit)(void *arg, struct bytes key, struct bytes value))
 {
@@ -236,6 +242,9 @@ static int load_small_tables(struct opening *o, struct backend_read *read)
     error = error != 0 ? error : load_table(o, read, BACKEND_ALARM, load_alarm);
     error = error != 0 ? error : load_table(o, read, BACKEND_MEMBERS, load_member);
     error = error != 0 ? error : load_table(o, read, BACKEND_MEMBERS_REMOVED, load_removed);
+    error = error != 0 ? error : load_table(o, read, BACKEND_AUTH, load_auth);
+    error = error != 0 ? error : load_table(o, read, BACKEND_AUTH_USERS, load_auth);
+    error = error != 0 ? error : load_table(o, read, BACKEND_AUTH_ROLES, load_auth);
     return error != 0 ? error : load_table(o, read, BACKEND_CLUSTER, load_cluster);
 }
 
@@ -251,6 +260,7 @@ static int first_start(struct opening *o, struct backend_read *read)
         uint8_t one[8];
         put_be64(one, 1);
         batch_put(o->kv, BACKEND_AUTH, bytes_str("authRevision"), bytes_of(one, sizeof one));
+        o->kv->auth.revision = 1;
         return 0;
     }
     return error;
@@ -346,6 +356,7 @@ void kv_close(struct kv *kv)
     index_free(kv->index);
     lease_table_free(kv->leases);
     members_free(&kv->members);
+    auth_free(&kv->auth);
     alarm_free(&kv->alarms);
     compact_free(kv);
     free(kv);

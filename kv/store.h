@@ -3,6 +3,7 @@
 #define KV_STORE_H
 
 #include "kv/alarm.h"
+#include "kv/auth.h"
 #include "kv/batch.h"
 #include "kv/compact.h"
 #include "kv/index.h"
@@ -26,6 +27,7 @@ struct kv {
     struct members members;
     struct alarms alarms;
     struct versions versions;
+    struct auth auth;
 
     int64_t revision;         /* current: of the last finished write transaction */
     int64_t compact_revision; /* -1 = never compacted */

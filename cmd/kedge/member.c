@@ -295,6 +295,16 @@ static void open_state(struct member *member)
     if (error != 0) {
         refuse("the store cannot be used", member->db_path, reason != NULL ? reason : error_text(error));
     }
+    member_check_auth(member->kv);
+}
+
+void member_check_auth(const struct kv *kv)
+{
+    if (kv_auth_enabled(kv)) {
+        log_fatal("authentication is enabled in this cluster, and this version of kedge does not have it",
+                  log_str("error", "a member that asked nobody for a password would serve everybody; use etcd for this "
+                                   "member, or disable authentication first (etcdctl auth disable)"));
+    }
 }
 
 static int restore_entry(void *arg, const struct raft_entry *entry)
