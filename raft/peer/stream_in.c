@@ -37,20 +37,29 @@ static void established(struct stream_in *in)
         log_hex("local-member-id", in->peer->transport->config.member_id), log_hex("remote-peer-id", in->peer->id));
 }
 
+static void refused(struct stream_in *in)
+{
+    in->answer[in->answer_len] = '\0';
+    in->answer[strcspn(in->answer, "\r\n")] = '\0';
+    peer_refusal(in->peer, in->client.status, in->answer);
+    peer_inactive(in->peer, "dial", in->answer);
+    peer_next_url(in->peer);
+}
+
 static void on_head(struct http1_client *client)
 {
     struct stream_in *in = client->owner;
     in->answer_len = 0;
     in->refused = client->status != 200;
-    if (in->refused) {
-        return;
-    }
-    if (!peer_has_streams(http1_client_header(client, "x-server-version"))) {
+    if (!in->refused && !peer_has_streams(http1_client_header(client, "x-server-version"))) {
         in->refused = true;
         in->answer_len = (size_t)snprintf(in->answer, sizeof in->answer, "unsupported stream type");
-        return;
+        http1_client_close(client); /* there is no end of such an answer */
+        refused(in);
+        redial_later(in);
+    } else if (!in->refused) {
+        established(in);
     }
-    established(in);
 }
 
 static void keep_answer(struct stream_in *in, struct bytes data)
@@ -94,31 +103,20 @@ static void on_data(struct http1_client *client, struct bytes data)
     }
 }
 
-static void refused(struct stream_in *in)
-{
-    in->answer[in->answer_len] = '\0';
-    in->answer[strcspn(in->answer, "\r\n")] = '\0';
-    peer_refusal(in->peer, in->client.status, in->answer);
-    peer_inactive(in->peer, "dial", in->answer);
-    peer_next_url(in->peer);
-}
-
 static void on_done(struct http1_client *client, const char *failure)
 {
     struct stream_in *in = client->owner;
     if (in->established) {
         bool ended = failure == NULL || strcmp(failure, "EOF") == 0 || strcmp(failure, "unexpected EOF") == 0;
         lost(in, failure == NULL ? "EOF" : failure, !ended);
-    } else if (failure != NULL) {
-        peer_inactive(in->peer, "dial", failure);
-        peer_next_url(in->peer);
-    } else {
+    } else if (in->refused) { /* its text may be cut off */
         refused(in);
+    } else {
+        peer_inactive(in->peer, "dial", failure != NULL ? failure : "EOF");
+        peer_next_url(in->peer);
     }
-    if (!in->closed) {
-        redial_later(in);
-    }
-    if (!in->closed && client->status == 410 && failure == NULL) {
+    redial_later(in);
+    if (in->refused && client->status == 410) {
         in->peer->transport->config.events->removed(in->peer->transport->config.owner);
     }
 }

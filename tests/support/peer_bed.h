@@ -49,10 +49,11 @@ void peer_bed_run(struct peer_bed *bed, uint64_t ms);
 #define peer_bed_until(bed, ms, condition)                                                                             \
     ({                                                                                                                 \
         uint64_t until_ = loop_clock_ns() + (uint64_t)(ms)*1000000;                                                    \
-        while (!(condition) && loop_clock_ns() < until_) {                                                             \
+        bool holds_;                                                                                                   \
+        while (!(holds_ = (condition)) && loop_clock_ns() < until_) {                                                  \
             loop_step(&(bed)->loop, 5);                                                                                \
         }                                                                                                              \
-        (condition);                                                                                                   \
+        holds_;                                                                                                        \
     })
 /* Runs until streams stand both ways between a and b. */
 bool peer_bed_connected(struct peer_bed *bed, size_t a, size_t b);
