@@ -43,13 +43,16 @@ struct frame {
 };
 
 struct decoder {
-    const uint8_t *at;
+    const uint8_t *at, *begin;
     struct arena *arena; /* NULL: only scan */
-    size_t elements;     /* how many more are allowed */
+    ProtobufCMessage *message;
+    size_t elements; /* how many more are allowed */
     unsigned depth, depth_max;
     const char *reason;
     struct frame *frames, first[DEPTH_AT_ONCE];
     unsigned capacity;
+    uint32_t groups[GROUP_DEPTH_MAX]; /* unknown ones that are open */
+    unsigned group_depth;
 };
 
 /* --- reading the wire --------------------------------------------------------------------------------------------- */
@@ -136,37 +139,40 @@ static bool skip_value(struct decoder *d, const uint8_t *end, enum wire wire)
     }
 }
 
-static bool skip_group(struct decoder *d, const uint8_t *end, uint32_t number)
+static bool open_group(struct decoder *d, uint32_t number)
 {
-    uint32_t open[GROUP_DEPTH_MAX];
-    unsigned depth = 0;
-    open[depth++] = number;
-    while (depth > 0) {
-        enum wire wire;
-        if (!read_tag(d, end, INT32_MAX, &number, &wire)) {
-            return false;
-        }
-        if (wire == WIRE_GROUP) {
-            if (depth == GROUP_DEPTH_MAX || depth + d->depth >= d->depth_max) {
-                d->reason = reason_depth;
-                return false;
-            }
-            open[depth++] = number;
-        } else if (wire == WIRE_GROUP_END) {
-            if (open[--depth] != number) {
-                d->reason = reason_format;
-                return false;
-            }
-        } else if (!skip_value(d, end, wire)) {
-            return false;
-        }
+    if (d->group_depth == GROUP_DEPTH_MAX || d->group_depth + d->depth >= d->depth_max) {
+        d->reason = reason_depth;
+        return false;
+    }
+    d->groups[d->group_depth++] = number;
+    return true;
+}
+
+/* The next field inside of an unknown group. */
+static bool skip_in_group(struct decoder *d, const uint8_t *end)
+{
+    uint32_t number;
+    enum wire wire;
+    if (!read_tag(d, end, INT32_MAX, &number, &wire)) {
+        return false;
+    }
+    if (wire == WIRE_GROUP) {
+        return open_group(d, number);
+    }
+    if (wire != WIRE_GROUP_END) {
+        return skip_value(d, end, wire);
+    }
+    if (d->groups[--d->group_depth] != number) {
+        d->reason = reason_format;
+        return false;
     }
     return true;
 }
 
 static bool skip_field(struct decoder *d, const uint8_t *end, uint32_t number, enum wire wire)
 {
-    return wire == WIRE_GROUP ? skip_group(d, end, number) : skip_value(d, end, wire);
+    return wire == WIRE_GROUP ? open_group(d, number) : skip_value(d, end, wire);
 }
 
 /* --- known fields ------------------------------------------------------------------------------------------------- */
@@ -434,60 +440,101 @@ static bool decode_next(struct decoder *d, struct frame *f)
 
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
-static int decode(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_limits limits, struct arena *arena,
-                  ProtobufCMessage **out, struct pb_fault *fault)
+static void begin(struct decoder *d, const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_limits limits,
+                  struct arena *arena)
 {
     static const uint8_t nothing[1];
     if (in.data == NULL) {
         in.data = nothing; /* no arithmetic on NULL */
     }
-    struct decoder d;
-    d.at = in.data;
-    d.arena = arena;
-    d.reason = NULL;
-    d.frames = d.first;
-    d.capacity = DEPTH_AT_ONCE;
-    d.depth_max = limits.depth == 0 || limits.depth > DEPTH_MAX ? DEPTH_MAX : limits.depth;
-    d.elements = limits.elements;
-    if (d.elements == 0) {
-        d.elements = in.len < ELEMENTS_MAX ? in.len : ELEMENTS_MAX;
+    d->at = d->begin = in.data;
+    d->arena = arena;
+    d->reason = NULL;
+    d->frames = d->first;
+    d->capacity = DEPTH_AT_ONCE;
+    d->depth_max = limits.depth == 0 || limits.depth > DEPTH_MAX ? DEPTH_MAX : limits.depth;
+    d->elements = limits.elements;
+    if (d->elements == 0) {
+        d->elements = in.len < ELEMENTS_MAX ? in.len : ELEMENTS_MAX;
     }
-    ProtobufCMessage *message = NULL;
+    d->message = NULL;
     if (arena != NULL) {
-        message = arena_alloc(arena, type->sizeof_message);
-        protobuf_c_message_init(type, message);
+        d->message = arena_alloc(arena, type->sizeof_message);
+        protobuf_c_message_init(type, d->message);
     }
-    d.frames[0] = (struct frame){.type = type, .message = message, .end = in.data + in.len};
-    d.depth = 1;
-    while (d.depth > 0) {
-        struct frame *f = &d.frames[d.depth - 1];
-        if (d.at == f->end) {
-            d.depth--;
-        } else if (__builtin_expect(!decode_next(&d, f), 0)) {
+    d->frames[0] = (struct frame){.type = type, .message = d->message, .end = in.data + in.len};
+    d->depth = 1;
+    d->group_depth = 0;
+}
+
+/* At most `budget` fields. 1 = there are more; 0; ERR_MALFORMED. */
+static int decode(struct decoder *d, size_t budget, struct pb_fault *fault)
+{
+    while (d->depth > 0) {
+        struct frame *f = &d->frames[d->depth - 1];
+        if (d->at == f->end && d->group_depth == 0) {
+            d->depth--;
+            continue;
+        }
+        if (budget-- == 0) {
+            return 1;
+        }
+        bool good = d->group_depth > 0 ? skip_in_group(d, f->end) : decode_next(d, f);
+        if (__builtin_expect(!good, 0)) {
             if (fault != NULL) {
-                *fault = (struct pb_fault){.reason = d.reason, .offset = (size_t)(d.at - in.data)};
+                *fault = (struct pb_fault){.reason = d->reason, .offset = (size_t)(d->at - d->begin)};
             }
-            frames_free(&d);
             return ERR_MALFORMED;
         }
-    }
-    frames_free(&d);
-    if (out != NULL) {
-        *out = message;
     }
     return 0;
 }
 
 int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_limits limits, struct pb_fault *fault)
 {
-    return decode(type, in, limits, NULL, NULL, fault);
+    struct decoder d;
+    begin(&d, type, in, limits, NULL);
+    int error = decode(&d, SIZE_MAX, fault);
+    frames_free(&d);
+    return error;
 }
 
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
                             struct pb_fault *fault)
 {
-    ProtobufCMessage *message = NULL;
-    return decode(type, in, (struct pb_limits){0}, arena, &message, fault) == 0 ? message : NULL;
+    struct decoder d;
+    begin(&d, type, in, (struct pb_limits){0}, arena);
+    int error = decode(&d, SIZE_MAX, fault);
+    frames_free(&d);
+    return error == 0 ? d.message : NULL;
+}
+
+/* --- in slices --- */
+
+struct pb_unpacker {
+    struct decoder decoder;
+};
+
+struct pb_unpacker *pb_unpacker_new(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena)
+{
+    struct pb_unpacker *u = mem_alloc(sizeof *u);
+    begin(&u->decoder, type, in, (struct pb_limits){0}, arena);
+    return u;
+}
+
+int pb_unpacker_step(struct pb_unpacker *u, size_t budget, ProtobufCMessage **message, struct pb_fault *fault)
+{
+    int progress = decode(&u->decoder, budget, fault);
+    *message = progress == 0 ? u->decoder.message : NULL;
+    return progress;
+}
+
+void pb_unpacker_free(struct pb_unpacker *u)
+{
+    if (u != NULL) {
+        frames_free(&u->decoder);
+        free(u);
+    }
 }
 
 /* --- UTF-8 -------------------------------------------------------------------------------------------------------- */

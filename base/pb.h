@@ -28,6 +28,13 @@ int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_l
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
                             struct pb_fault *fault);
 
+/* The same in slices, for what may be long; `in` stays the caller's and must live as long. step: at most `budget`
+ * fields (a packed one is one); 1 = there are more, 0 = *message is there, ERR_MALFORMED as pb_unpack's NULL. */
+struct pb_unpacker;
+struct pb_unpacker *pb_unpacker_new(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena);
+int pb_unpacker_step(struct pb_unpacker *unpacker, size_t budget, ProtobufCMessage **message, struct pb_fault *fault);
+void pb_unpacker_free(struct pb_unpacker *unpacker); /* NULL is fine */
+
 /* How many bytes the message takes packed, and packing it into exactly these. Fields ascending, proto3 zero values left
  * out, unknown fields last: protobuf-c's own bytes. */
 size_t pb_size(const ProtobufCMessage *message);
@@ -36,6 +43,14 @@ void pb_write(const ProtobufCMessage *message, uint8_t *out, size_t size);
 /* Packs into the arena / appends to a buffer. */
 struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena);
 void pb_append(struct buffer *out, const ProtobufCMessage *message);
+
+/* pb_pack in slices: the message must live as long, and must not change. step: at most `budget` messages and scalars;
+ * true = the bytes are there, in the arena. */
+struct pb_packer;
+struct pb_packer *pb_packer_new(const ProtobufCMessage *message, struct arena *arena);
+bool pb_packer_step(struct pb_packer *packer, size_t budget);
+struct bytes pb_packer_bytes(const struct pb_packer *packer);
+void pb_packer_free(struct pb_packer *packer);
 
 /* Is this UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF)? */
 bool utf8_valid(struct bytes text);

@@ -4,6 +4,7 @@
  * known by the time its head is written. */
 #include "base/check.h"
 #include "base/pb.h"
+#include <stdlib.h>
 
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
@@ -337,4 +338,186 @@ void pb_append(struct buffer *out, const ProtobufCMessage *message)
     size_t size = message_size(message);
     pb_write(message, buffer_reserve(out, size), size);
     out->len += size;
+}
+
+/* --- in slices ------------------------------------------------------------------------------------------------------
+ */
+
+/* A message that is being written, from its end on: fields below `field` are still to come, and of that one, if it is
+ * repeated, the elements below `element`. */
+struct pack_frame {
+    const ProtobufCMessage *message;
+    unsigned field;
+    size_t element;
+    bool in_field;
+    size_t end; /* how many bytes stood behind it */
+};
+
+/* The walk is done twice: once only to count, then into a room of that size. */
+struct pb_packer {
+    struct arena *arena;
+    const ProtobufCMessage *message;
+    uint8_t *out; /* NULL while counting */
+    size_t size;
+    size_t written; /* bytes from the end */
+    struct pack_frame *frames;
+    size_t depth, capacity;
+    bool done;
+};
+
+static void pack_enter(struct pb_packer *p, const ProtobufCMessage *message)
+{
+    if (p->depth == p->capacity) {
+        p->capacity = p->capacity == 0 ? 16 : p->capacity * 2;
+        p->frames = mem_realloc(p->frames, p->capacity * sizeof p->frames[0]);
+    }
+    p->frames[p->depth++] =
+        (struct pack_frame){.message = message, .field = message->descriptor->n_fields, .end = p->written};
+    for (unsigned i = message->n_unknown_fields; i-- > 0;) {
+        const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
+        p->written += varint_size((uint64_t)field->tag << 3) + field->len;
+        if (p->out != NULL) {
+            write_tag(field->tag, field->wire_type,
+                      write_bytes(field->data, field->len,
+                                  p->out + p->size - p->written + varint_size((uint64_t)field->tag << 3) + field->len));
+        }
+    }
+}
+
+static void pack_varint(struct pb_packer *p, uint64_t value)
+{
+    p->written += varint_size(value);
+    if (p->out != NULL) {
+        varint_put(p->out + p->size - p->written, value);
+    }
+}
+
+static void pack_tag(struct pb_packer *p, const ProtobufCFieldDescriptor *field)
+{
+    pack_varint(p, (uint64_t)field->id << 3 | wire_type(field->type));
+}
+
+/* A value that is no message, with its tag. */
+static void pack_value(struct pb_packer *p, const ProtobufCFieldDescriptor *field, const void *member)
+{
+    size_t size = value_size(field->type, member);
+    if (p->out != NULL) {
+        value_write(field->type, member, p->out + p->size - p->written);
+    }
+    p->written += size;
+    pack_tag(p, field);
+}
+
+static void pack_packed(struct pb_packer *p, const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
+{
+    size_t size = repeated_size(field, message);
+    if (p->out != NULL) {
+        repeated_write(field, message, p->out + p->size - p->written);
+    }
+    p->written += size;
+}
+
+/* The last element that is left of a repeated field. False: it is through. */
+static bool pack_element(struct pb_packer *p, struct pack_frame *f, const ProtobufCFieldDescriptor *field)
+{
+    struct repeated all = repeated_of(field, f->message);
+    if (!f->in_field) {
+        f->in_field = true;
+        f->element = all.count;
+        if (field->flags & PROTOBUF_C_FIELD_FLAG_PACKED) {
+            pack_packed(p, field, f->message);
+            f->element = 0;
+        }
+    }
+    if (f->element == 0) {
+        f->in_field = false;
+        return false;
+    }
+    const uint8_t *member = all.elements + --f->element * all.step;
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+        pack_enter(p, *(const ProtobufCMessage *const *)(const void *)member);
+    } else {
+        pack_value(p, field, member);
+    }
+    return true;
+}
+
+/* The head of a nested message, once its content is there. */
+static void pack_leave(struct pb_packer *p)
+{
+    size_t length = p->written - p->frames[--p->depth].end;
+    if (p->depth > 0) {
+        struct pack_frame *f = &p->frames[p->depth - 1];
+        pack_varint(p, length);
+        pack_tag(p, &f->message->descriptor->fields[f->in_field ? f->field - 1 : f->field]);
+    }
+}
+
+static void pack_next(struct pb_packer *p)
+{
+    struct pack_frame *f = &p->frames[p->depth - 1];
+    if (f->field == 0) {
+        pack_leave(p);
+        return;
+    }
+    const ProtobufCFieldDescriptor *field = &f->message->descriptor->fields[f->field - 1];
+    if (!is_absent(field, f->message) && field->label == PROTOBUF_C_LABEL_REPEATED) {
+        if (!pack_element(p, f, field)) {
+            f->field--;
+        }
+        return;
+    }
+    f->field--;
+    if (is_absent(field, f->message) || !is_set(field, f->message)) {
+        return;
+    }
+    const void *member = member_of(f->message, field->offset);
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+        pack_enter(p, *(const ProtobufCMessage *const *)member);
+    } else {
+        pack_value(p, field, member);
+    }
+}
+
+struct pb_packer *pb_packer_new(const ProtobufCMessage *message, struct arena *arena)
+{
+    struct pb_packer *p = mem_zalloc(sizeof *p);
+    p->arena = arena;
+    p->message = message;
+    pack_enter(p, message);
+    return p;
+}
+
+bool pb_packer_step(struct pb_packer *p, size_t budget)
+{
+    for (; !p->done && budget > 0; budget--) {
+        pack_next(p);
+        if (p->depth > 0) {
+            continue;
+        }
+        if (p->out == NULL) {
+            p->size = p->written;
+            p->written = 0;
+            p->out = arena_alloc(p->arena, p->size);
+            pack_enter(p, p->message);
+        } else {
+            CHECK(p->written == p->size, "%zu bytes became %zu", p->size, p->written);
+            p->done = true;
+        }
+    }
+    return p->done;
+}
+
+struct bytes pb_packer_bytes(const struct pb_packer *p)
+{
+    CHECK(p->done);
+    return bytes_of(p->out, p->size);
+}
+
+void pb_packer_free(struct pb_packer *p)
+{
+    if (p != NULL) {
+        free(p->frames);
+        free(p);
+    }
 }

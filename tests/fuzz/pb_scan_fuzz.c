@@ -43,6 +43,28 @@ static void read_by_both(const ProtobufCMessage *message, struct arena *arena)
     protobuf_c_message_free_unpacked(other, NULL);
 }
 
+/* In slices it comes to the same. */
+static void read_in_slices(const ProtobufCMessageDescriptor *type, struct bytes in, const ProtobufCMessage *whole,
+                           struct arena *arena)
+{
+    struct pb_unpacker *unpacker = pb_unpacker_new(type, in, arena);
+    ProtobufCMessage *message = NULL;
+    int progress = 1;
+    while (progress == 1) {
+        progress = pb_unpacker_step(unpacker, 3, &message, NULL);
+    }
+    pb_unpacker_free(unpacker);
+    CHECK((progress == 0) == (whole != NULL));
+    if (whole == NULL) {
+        return;
+    }
+    struct pb_packer *packer = pb_packer_new(message, arena);
+    while (!pb_packer_step(packer, 3)) {
+    }
+    CHECK(bytes_equal(pb_packer_bytes(packer), pb_pack(whole, arena)));
+    pb_packer_free(packer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
@@ -57,6 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK((scanned == 0) == (message != NULL));
     CHECK(scanned == 0 || (scanned == ERR_MALFORMED && fault.offset <= in.len));
     CHECK(arena.total <= 4096 + 400 * in.len, "%zu bytes for %zu", arena.total, in.len);
+    if (message == NULL || flat(type, in)) {
+        read_in_slices(type, in, message, &arena);
+    }
     if (message != NULL && flat(type, in)) {
         read_by_both(message, &arena);
         /* nothing that was accepted may hurt protobuf-c, whether it accepts it or not */

@@ -111,6 +111,31 @@ static ProtobufCMessage *random_message(const ProtobufCMessageDescriptor *type, 
     return message;
 }
 
+/* Packs and unpacks by some fields at a time; both ways must come to the same bytes. */
+static void expect_same_in_slices(const ProtobufCMessage *message, struct bytes packed)
+{
+    struct pb_packer *packer = pb_packer_new(message, &arena);
+    while (!pb_packer_step(packer, 1 + random_below(&dice, 10))) {
+    }
+    struct bytes sliced = pb_packer_bytes(packer);
+    assert_int_equal(sliced.len, packed.len);
+    assert_memory_equal(sliced.data, packed.data, packed.len);
+    pb_packer_free(packer);
+
+    struct pb_unpacker *unpacker = pb_unpacker_new(message->descriptor, packed, &arena);
+    ProtobufCMessage *again = NULL;
+    int progress;
+    do {
+        progress = pb_unpacker_step(unpacker, 1 + random_below(&dice, 10), &again, NULL);
+        assert_int_equal(progress == 1, again == NULL);
+    } while (progress == 1);
+    assert_int_equal(progress, 0);
+    pb_unpacker_free(unpacker);
+    sliced = pb_pack(again, &arena);
+    ProtobufCMessage *whole = pb_unpack(message->descriptor, packed, &arena, NULL);
+    assert_true(bytes_equal(sliced, pb_pack(whole, &arena)));
+}
+
 static void test_random_messages_pack_to_the_bytes_of_protobuf_c(void **state)
 {
     (void)state;
@@ -136,6 +161,7 @@ static void test_random_messages_pack_to_the_bytes_of_protobuf_c(void **state)
         struct bytes packed = pb_pack(message, &arena);
         assert_int_equal(packed.len, size);
         assert_memory_equal(packed.data, expected, size);
+        expect_same_in_slices(message, packed);
         arena_reset(&arena);
     }
 }
@@ -153,6 +179,7 @@ static void test_unknown_fields_go_last(void **state)
     struct bytes packed = pb_pack(&put.base, &arena);
     assert_int_equal(packed.len, 8);
     assert_memory_equal(packed.data, "\x18\x05\xc2\x3e\x03xyz", 8);
+    expect_same_in_slices(&put.base, packed);
 }
 
 int main(void)
