@@ -143,6 +143,22 @@ void arena_reset(struct arena *a)
     }
 }
 
+void arena_join(struct arena *to, struct arena *from)
+{
+    if (to->blocks == NULL) {
+        *to = *from;
+    } else if (from->blocks != NULL) {
+        struct arena_block *last = from->blocks;
+        while (last->older != NULL) {
+            last = last->older;
+        }
+        last->older = to->blocks->older; /* behind the newest, which has the room */
+        to->blocks->older = from->blocks;
+        to->total += from->total;
+    }
+    *from = (struct arena){0};
+}
+
 bool arena_free_some(struct arena *a, size_t blocks)
 {
     for (; blocks > 0 && a->blocks != NULL; blocks--) {

@@ -20,7 +20,9 @@ struct bytes arena_copy(struct arena *a, struct bytes content);
 char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void arena_reset(struct arena *a); /* frees all but one block of the smallest size, which is reused */
 void arena_free(struct arena *a);  /* frees everything; the arena is empty and valid afterwards */
-/* The same in slices, for large ones: at most so many blocks (of up to 64 KiB) a call, with nothing allocated in
+/* All of from's blocks become to's; from is empty afterwards. */
+void arena_join(struct arena *to, struct arena *from);
+/* arena_free in slices, for large ones: at most so many blocks (of up to 64 KiB) a call, with nothing allocated in
  * between. True = there are more. */
 bool arena_free_some(struct arena *a, size_t blocks);
 

@@ -347,16 +347,23 @@ static bool decode_string(struct decoder *d, struct frame *f, const ProtobufCFie
 static void frames_grow(struct decoder *d)
 {
     struct frame *old = d->frames == d->first ? NULL : d->frames;
-    d->frames = mem_realloc(old, 2 * (size_t)d->capacity * sizeof *d->frames);
-    if (old == NULL) {
-        memcpy(d->frames, d->first, sizeof d->first);
+    size_t size = 2 * (size_t)d->capacity * sizeof *d->frames;
+    if (d->arena != NULL) { /* an unpacker may be left alone at any time */
+        struct frame *larger = arena_alloc(d->arena, size);
+        memcpy(larger, d->frames, size / 2);
+        d->frames = larger;
+    } else {
+        d->frames = mem_realloc(old, size);
+        if (old == NULL) {
+            memcpy(d->frames, d->first, sizeof d->first);
+        }
     }
     d->capacity *= 2;
 }
 
 static void frames_free(struct decoder *d)
 {
-    if (d->frames != d->first) {
+    if (d->frames != d->first && d->arena == NULL) {
         free(d->frames);
     }
 }
@@ -504,9 +511,7 @@ ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes
 {
     struct decoder d;
     begin(&d, type, in, (struct pb_limits){0}, arena);
-    int error = decode(&d, SIZE_MAX, fault);
-    frames_free(&d);
-    return error == 0 ? d.message : NULL;
+    return decode(&d, SIZE_MAX, fault) == 0 ? d.message : NULL;
 }
 
 /* --- in slices --- */
@@ -517,7 +522,7 @@ struct pb_unpacker {
 
 struct pb_unpacker *pb_unpacker_new(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena)
 {
-    struct pb_unpacker *u = mem_alloc(sizeof *u);
+    struct pb_unpacker *u = arena_alloc(arena, sizeof *u);
     begin(&u->decoder, type, in, (struct pb_limits){0}, arena);
     return u;
 }
@@ -527,14 +532,6 @@ int pb_unpacker_step(struct pb_unpacker *u, size_t budget, ProtobufCMessage **me
     int progress = decode(&u->decoder, budget, fault);
     *message = progress == 0 ? u->decoder.message : NULL;
     return progress;
-}
-
-void pb_unpacker_free(struct pb_unpacker *u)
-{
-    if (u != NULL) {
-        frames_free(&u->decoder);
-        free(u);
-    }
 }
 
 /* --- UTF-8 -------------------------------------------------------------------------------------------------------- */

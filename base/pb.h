@@ -28,12 +28,12 @@ int pb_scan(const ProtobufCMessageDescriptor *type, struct bytes in, struct pb_l
 ProtobufCMessage *pb_unpack(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena,
                             struct pb_fault *fault);
 
-/* The same in slices, for what may be long; `in` stays the caller's and must live as long. step: at most `budget`
+/* The same in slices, for what may be long; `in` stays the caller's and must live as long;
+ * the unpacker itself is in the arena. step: at most `budget`
  * fields (a packed one is one); 1 = there are more, 0 = *message is there, ERR_MALFORMED as pb_unpack's NULL. */
 struct pb_unpacker;
 struct pb_unpacker *pb_unpacker_new(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena);
 int pb_unpacker_step(struct pb_unpacker *unpacker, size_t budget, ProtobufCMessage **message, struct pb_fault *fault);
-void pb_unpacker_free(struct pb_unpacker *unpacker); /* NULL is fine */
 
 /* How many bytes the message takes packed, and packing it into exactly these. Fields ascending, proto3 zero values left
  * out, unknown fields last: protobuf-c's own bytes. */

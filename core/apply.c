@@ -5,6 +5,9 @@
 
 #include "base/check.h"
 
+#define ARENA_AT_ONCE ((size_t)256 * 1024)
+#define SPENT_BLOCKS 32
+
 /* Every response has its header as its first field. */
 struct headed_response {
     ProtobufCMessage base;
@@ -41,7 +44,6 @@ static bool begin(struct core *core)
         .now_ms = core->now_ms,
     };
     kv_apply_begin(core->kv, &core->apply);
-    core->apply.wanted = core->apply.request_id != 0 && propose_find(core, core->apply.request_id) != NULL;
     core->applying = true;
     return true;
 }
@@ -84,7 +86,17 @@ static void answer(struct core *core)
             core_header(core, header, false);
         }
     }
+    request->arena = apply->arena;
     request->done(request, apply->error, apply->response);
+}
+
+/* Small blocks are used again; many, which took an entry of very many operations, are given back in slices. */
+static void clear_arena(struct core *core)
+{
+    if (core->apply_arena.total > ARENA_AT_ONCE) {
+        arena_join(&core->spent, &core->apply_arena);
+    }
+    arena_reset(&core->apply_arena);
 }
 
 static void finish(struct core *core)
@@ -106,7 +118,7 @@ static void finish(struct core *core)
     answer(core);
     shared_unref(core->apply_data);
     core->apply_data = NULL;
-    arena_reset(&core->apply_arena);
+    clear_arena(core);
 }
 
 /* What an entry takes, in units of a small put: by its own size and by what it left for the store. */
@@ -125,6 +137,7 @@ bool apply_slice(struct core *core)
         if (!core->applying && !begin(core)) {
             break;
         }
+        core->apply.wanted = core->apply.request_id != 0 && propose_find(core, core->apply.request_id) != NULL;
         int progress = kv_apply_step(core->kv, &core->apply, KV_BUDGET);
         CHECK(progress >= 0, "entry %llu: %s", (unsigned long long)core->apply.index, error_name(progress));
         if (progress == KV_MORE) {
@@ -139,5 +152,9 @@ bool apply_slice(struct core *core)
         propose_end_lost(core);
         store_applied(core);
     }
-    return core->applying || (core->applied < core->commit && !held_back(core) && !core->log_read_out);
+    if (core->spent.blocks != NULL) {
+        arena_free_some(&core->spent, SPENT_BLOCKS);
+    }
+    return core->applying || core->spent.blocks != NULL ||
+           (core->applied < core->commit && !held_back(core) && !core->log_read_out);
 }

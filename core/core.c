@@ -139,6 +139,7 @@ void core_free(struct core *core)
     kv_close(core->kv);
     raft_free(core->raft);
     arena_free(&core->apply_arena);
+    arena_free(&core->spent);
     buffer_free(&core->repack_job.repack.cursor);
     free(core);
 }

@@ -80,6 +80,12 @@ struct core_request {
      * for core_barrier. */
     void (*done)(struct core_request *request, int error, ProtobufCMessage *response);
     void *owner; /* the caller's */
+    /* core_propose of a txn: its encoded bytes, if the caller has them, so that they are not made again. Valid until
+     * core_propose returns. */
+    struct bytes encoded_txn;
+    /* For done, with a response: where it lies. It may be taken over (copied, and this one zeroed), so that the
+     * response outlives done. */
+    struct arena *arena;
 
     /* private */
     struct list node;

@@ -106,6 +106,7 @@ struct core {
     bool applying; /* apply is under way, between two steps */
     struct kv_apply apply;
     struct arena apply_arena;
+    struct arena spent; /* freed a few blocks a turn */
     const struct raft_entry *apply_entry;
     struct shared *apply_data;
     enum raft_entry_type apply_type;

@@ -6,6 +6,8 @@
 #include "base/pb.h"
 #include "kv/raft_internal.pb-c.h"
 
+#define TXN_TAG 0x32 /* InternalRaftRequest.txn = 6, a message */
+
 static struct core_request **bucket(struct core *core, uint64_t id)
 {
     return &core->table[id % CORE_TABLE_BUCKETS];
@@ -54,8 +56,25 @@ struct core_request *propose_take(struct core *core, uint64_t id)
     return NULL;
 }
 
-static struct shared *encode(const Etcdserverpb__InternalRaftRequest *internal)
+/* The txn's bytes stand as they are before the header, whose number is the highest in the message. */
+static struct shared *encode_around(Etcdserverpb__InternalRaftRequest *internal, struct bytes txn)
 {
+    Etcdserverpb__InternalRaftRequest rest = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    rest.header = internal->header;
+    size_t head = 1 + varint_size(txn.len), tail = pb_size(&rest.base);
+    struct shared *data = shared_new(head + txn.len + tail);
+    data->data[0] = TXN_TAG;
+    varint_put(data->data + 1, txn.len);
+    memcpy(data->data + head, txn.data, txn.len);
+    pb_write(&rest.base, data->data + head + txn.len, tail);
+    return data;
+}
+
+static struct shared *encode(Etcdserverpb__InternalRaftRequest *internal, struct bytes encoded_txn)
+{
+    if (internal->txn != NULL && encoded_txn.len > 0) {
+        return encode_around(internal, encoded_txn);
+    }
     struct shared *data = shared_new(pb_size(&internal->base));
     pb_write(&internal->base, data->data, data->len);
     return data;
@@ -130,7 +149,7 @@ int propose_internal(struct core *core, struct core_request *request, Etcdserver
     request->id = core_next_id(core);
     header.id = request->id;
     internal->header = &header;
-    struct shared *data = encode(internal);
+    struct shared *data = encode(internal, request->encoded_txn);
     internal->header = NULL;
     int error = kind == PROPOSE_ADMITTED ? space_admit(core, internal, data->len) : 0;
     if (error == 0) {

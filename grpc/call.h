@@ -108,6 +108,7 @@ struct call {
         uint8_t flags;
     } trace;
     size_t request_bytes; /* encoded size of the (first) request message */
+    struct bytes encoded; /* a long request's bytes as they came; lives as long as the call. data NULL for others */
 
     /* The service's own: */
     const struct call_handler *handler;

@@ -315,6 +315,9 @@ static void start(struct gateway *gateway, struct http1_request *request, const 
     int error = message == NULL              ? ERR_INVALID
                 : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call)
                                              : 0;
+    if (error == 0 && gateway->check != NULL) {
+        error = gateway->check(gateway->owner, message);
+    }
     if (error != 0) {
         call_fail(call, error);
         return;

@@ -9,8 +9,9 @@
 struct gateway {
     struct server *server;    /* whose routes are called */
     size_t max_receive_bytes; /* longest request in protobuf encoding, as server_options has it */
-    /* As server_options.intercept. */
+    /* As in server_options. */
     int (*intercept)(void *owner, struct call *call);
+    int (*check)(const void *owner, const ProtobufCMessage *request);
     void *owner;
 };
 

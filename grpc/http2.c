@@ -325,6 +325,7 @@ static void on_read(struct connection *connection, struct bytes in)
 static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
 {
     struct http2 *h = connection->state;
+    h->late = false;
     ssize_t n = pump_run(&h->pump, h->session, out, cap);
     if (n < 0) {
         connection_close(connection);
@@ -334,6 +335,9 @@ static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
         set_timer(h);
     }
     end_if_over(h);
+    if (h->late) {
+        connection_flush_more(connection);
+    }
     return (size_t)n;
 }
 

@@ -298,6 +298,9 @@ void server_free(struct server *server)
     while (!list_empty(&server->ports)) {
         loop_step(server->loop, 0);
     }
+    while (server->long_requests > 0) {
+        loop_step(server->loop, 10);
+    }
     loop_timer_stop(server->loop, &server->grace);
     loop_hook_remove(server->loop, &server->hook);
     stream_pool_free(server);

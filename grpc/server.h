@@ -34,6 +34,9 @@ struct server_options {
     /* Called with each call before its service (unary: after decoding, as grpc-go's interceptors): 0, or an error that
      * ends the call. For capability, learner, client-api-version, hasleader. May be NULL. */
     int (*intercept)(void *owner, struct call *call);
+    /* Of a unary call, after that: what it fails with, or 0. For checks that take long with a long request: called on
+     * any thread, so it looks at nothing but the request and what never changes. May be NULL. */
+    int (*check)(const void *owner, const ProtobufCMessage *request);
     /* Called when a call is over, its stages complete: metrics, tracing, slow log. code is what the client was told;
      * sent_bytes counts messages. May be NULL. */
     void (*observe)(void *owner, const struct call *call, enum grpc_code code, size_t sent_bytes);

@@ -5,6 +5,7 @@
 
 #include "base/net/listener.h"
 #include "grpc/frame.h"
+#include "grpc/long_request.h"
 #include "grpc/outgoing.h"
 #include "grpc/pool.h"
 #include "grpc/pump.h"
@@ -48,6 +49,7 @@ struct server {
     size_t session_count, stream_count;
     struct list pool; /* of stream.node: streams without a call, ready for the next */
     size_t pool_count;
+    size_t long_requests; /* that other threads work at */
     struct lane lanes[CALL_LANES];
     struct list resumed; /* of stream.resume_node: call_resume was called, or lane credit came */
     struct loop_hook hook;
@@ -84,14 +86,16 @@ struct http2 {
     bool sent_since_ping;      /* data or headers: forgives strikes */
     unsigned strikes;
     bool draining, goaway_final;
+    bool late; /* writing stopped because the turn has lasted long enough */
 };
 
 enum stream_phase {
-    STREAM_HEAD,    /* headers are coming */
-    STREAM_BODY,    /* a unary call's request is coming */
-    STREAM_WAITING, /* complete, but its lane is full */
-    STREAM_RUNNING, /* the service has it */
-    STREAM_ENDED,   /* the service is done with it; the answer goes out */
+    STREAM_HEAD,      /* headers are coming */
+    STREAM_BODY,      /* a unary call's request is coming */
+    STREAM_WAITING,   /* complete, but its lane is full */
+    STREAM_UNPACKING, /* another thread unpacks it */
+    STREAM_RUNNING,   /* the service has it */
+    STREAM_ENDED,     /* the service is done with it; the answer goes out */
 };
 
 struct stream_header {
@@ -121,8 +125,9 @@ struct stream {
     struct bytes path, content_type, encoding;
     struct stream_header *headers;
     struct frame_reader reader;
-    struct buffer backlog;   /* bytes that came while held */
-    struct buffer unpacked;  /* of gzip; or a waiting message */
+    struct buffer backlog;  /* bytes that came while held */
+    struct buffer unpacked; /* of gzip; or a waiting message */
+    struct long_request *long_request;
     size_t partial, waiting; /* of these bytes, as http2's sums know them */
     int32_t window;          /* receive window asked for */
     struct list resume_node;

@@ -1,4 +1,5 @@
 /* etcdserverpb.KV: ranges are in service_range.c and service_range_stream.c. */
+#include "grpc/long_reply.h"
 #include "grpc/service_range.h"
 
 #include "kv/raft_internal.pb-c.h"
@@ -34,6 +35,7 @@ static void delete_range(void *service, struct call *call, const ProtobufCMessag
 struct txn_call {
     struct core_txn_read read;
     struct call *call;
+    struct services *services;
 };
 
 static void txn_read_done(struct core_txn_read *read, int error, Etcdserverpb__TxnResponse *response)
@@ -42,7 +44,7 @@ static void txn_read_done(struct core_txn_read *read, int error, Etcdserverpb__T
     if (error != 0) {
         call_fail(txn->call, error);
     } else {
-        call_reply(txn->call, &response->base);
+        long_reply(txn->services, txn->call, &response->base, NULL);
     }
 }
 
@@ -57,6 +59,7 @@ static void txn_read(struct services *services, struct call *call, const Etcdser
     static const struct call_handler handler = {.on_cancel = txn_read_cancelled};
     struct txn_call *txn = arena_zalloc(&call->arena, sizeof *txn);
     txn->call = call;
+    txn->services = services;
     txn->read.done = txn_read_done;
     txn->read.owner = txn;
     int error = core_txn_read(services->core, &txn->read, request, &call->arena);
@@ -72,11 +75,6 @@ static void txn(void *service, struct call *call, const ProtobufCMessage *messag
 {
     struct services *services = service;
     const Etcdserverpb__TxnRequest *request = (const Etcdserverpb__TxnRequest *)message;
-    int error = kv_check_txn(request, services->max_txn_ops);
-    if (error != 0) {
-        call_fail(call, error);
-        return;
-    }
     if (kv_txn_read_only(request)) {
         txn_read(services, call, request);
         return;

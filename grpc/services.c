@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/pb.h"
+#include "grpc/long_reply.h"
 
 /* --- tasks --- */
 
@@ -88,7 +89,7 @@ static void written(struct core_request *request, int error, ProtobufCMessage *r
     } else if (write->after != NULL) {
         write->after(write, response);
     } else {
-        call_reply(write->call, response);
+        long_reply(write->services, write->call, response, request->arena);
     }
 }
 
@@ -109,6 +110,7 @@ void service_propose(struct services *services, struct call *call, Etcdserverpb_
     write->after = after;
     write->request.done = written;
     write->request.owner = write;
+    write->request.encoded_txn = call->encoded;
     int error = core_propose(services->core, &write->request, internal);
     if (error != 0) {
         call_fail(call, error);
@@ -168,6 +170,14 @@ int services_intercept(void *owner, struct call *call)
         return ERR_NO_LEADER;
     }
     return 0;
+}
+
+int services_check(const void *owner, const ProtobufCMessage *request)
+{
+    const struct services *services = owner;
+    return request->descriptor == &etcdserverpb__txn_request__descriptor
+               ? kv_check_txn((const Etcdserverpb__TxnRequest *)request, services->max_txn_ops)
+               : 0;
 }
 
 void services_register(struct services *services, struct server *server)

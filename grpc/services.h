@@ -32,6 +32,8 @@ void services_close(struct services *services);
 
 /* For server_options: what etcd's interceptors check, in their order (grpc.md "Metadata and interceptors"). */
 int services_intercept(void *owner, struct call *call);
+/* And the checks of a request that take long when it is long: a txn's. */
+int services_check(const void *owner, const ProtobufCMessage *request);
 
 /* Is this range one that a learner does not answer (ERR_NOT_SUPPORTED_FOR_LEARNER)? */
 bool services_refuse_learner(struct services *services, const Etcdserverpb__RangeRequest *range);

@@ -30,6 +30,9 @@ static void to_pool(struct server *server, struct stream *s)
     frame_free(&s->reader);
     buffer_free(&s->backlog);
     buffer_free(&s->unpacked);
+    if (s->long_request != NULL) {
+        long_request_end(s->long_request);
+    }
     arena_free(&s->call.message_arena);
     if (server->pool_count >= POOL_STREAMS) {
         arena_free(&s->call.arena);
@@ -102,20 +105,79 @@ static bool intercepted(struct stream *s)
     return error != 0;
 }
 
-static void run_unary(struct stream *s, struct bytes message)
+/* The request is there, and its check has said `error`. */
+static void run_checked(struct stream *s, const ProtobufCMessage *request, const struct pb_fault *fault, int error)
 {
-    struct pb_fault fault = {.reason = ""};
-    ProtobufCMessage *request = pb_unpack(s->call.route->request, message, &s->call.arena, &fault);
     if (request == NULL) {
-        stream_fail_text(s, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", fault.reason);
+        stream_fail_text(s, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", fault->reason);
         return;
     }
     if (intercepted(s)) {
         return;
     }
+    if (error != 0) {
+        stream_finish(s, error_code(error), bytes_str(error_text(error)));
+        return;
+    }
     s->phase = STREAM_RUNNING;
     s->call.stage_ns[CALL_STARTED] = s->http2->server->loop->now_ns;
     s->call.route->unary(s->call.service, &s->call, request);
+}
+
+static void run_long(struct long_request *request)
+{
+    struct stream *s = request->owner;
+    s->phase = STREAM_BODY;
+    s->call.encoded = buffer_bytes(&request->encoded);
+    run_checked(s, request->message, &request->fault, request->error);
+}
+
+/* The message's bytes, which are in one of the stream's buffers or in the input. */
+static struct buffer take_over(struct stream *s, struct bytes message)
+{
+    struct buffer taken = {0};
+    struct buffer *from = message.data == s->reader.body.data ? &s->reader.body
+                          : message.data == s->unpacked.data  ? &s->unpacked
+                                                              : NULL;
+    if (from == NULL) {
+        buffer_append(&taken, message.data, message.len);
+    } else {
+        taken = *from;
+        *from = (struct buffer){0};
+    }
+    return taken;
+}
+
+static void unpack_long(struct stream *s, struct bytes message)
+{
+    struct server *server = s->http2->server;
+    struct long_request *request = mem_zalloc(sizeof *request);
+    request->loop = &server->loop->uv;
+    request->open = &server->long_requests;
+    request->type = s->call.route->request;
+    request->check = server->options.check;
+    request->check_owner = server->options.owner;
+    request->encoded = take_over(s, message);
+    request->done = run_long;
+    request->owner = s;
+    s->long_request = request;
+    s->phase = STREAM_UNPACKING;
+    if (long_request_begin(request)) {
+        run_long(request);
+    }
+}
+
+static void run_unary(struct stream *s, struct bytes message)
+{
+    const struct server_options *options = &s->http2->server->options;
+    if (message.len > LONG_REQUEST_BYTES) {
+        unpack_long(s, message);
+        return;
+    }
+    struct pb_fault fault = {.reason = ""};
+    ProtobufCMessage *request = pb_unpack(s->call.route->request, message, &s->call.arena, &fault);
+    int error = request == NULL || options->check == NULL ? 0 : options->check(options->owner, request);
+    run_checked(s, request, &fault, error);
 }
 
 void stream_start(struct stream *s)

@@ -147,6 +147,10 @@ static ssize_t read_payload(nghttp2_session *session, int32_t id, uint8_t *buf, 
     struct stream *s = data->ptr;
     struct http2 *h = s->http2;
     (void)session, (void)id, (void)buf, (void)user;
+    if (s->source != NULL && h->pump.len > 0 && loop_late(h->server->loop, LOOP_WRITE_NS)) {
+        h->late = true; /* many small rows: the rest goes out in the next turn */
+        return NGHTTP2_ERR_PAUSE;
+    }
     uint8_t *payload = pump_payload(&h->pump, length);
     if (payload == NULL) {
         return NGHTTP2_ERR_PAUSE;

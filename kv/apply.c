@@ -6,7 +6,11 @@
 #include "kv/txn.h"
 #include "raft/raft.pb-c.h"
 
-enum state { STATE_START, STATE_DELETE, STATE_TXN, STATE_REVOKE };
+enum state { STATE_DECODE, STATE_START, STATE_DELETE, STATE_TXN, STATE_REVOKE };
+
+/* Longer entries are decoded in slices, by so many fields for each unit of budget. */
+#define LONG_ENTRY_BYTES ((size_t)16 * 1024)
+#define FIELDS_PER_BUDGET 4
 
 /* Of an entry that takes more than one slice; in the entry's arena. */
 struct work {
@@ -17,21 +21,34 @@ struct work {
 
 /* --- begin --- */
 
-static void begin_normal(struct kv_apply *apply)
+/* At most `fields` of the entry. True = it is decoded. */
+static bool decode(struct kv_apply *apply, size_t fields)
 {
-    if (apply->data.len == 0) {
-        return; /* a new leader's first entry */
-    }
     struct pb_fault fault = {0};
-    const ProtobufCMessage *message =
-        pb_unpack(&etcdserverpb__internal_raft_request__descriptor, apply->data, apply->arena, &fault);
-    CHECK(message != NULL, "entry %llu is no request: %s at byte %zu", (unsigned long long)apply->index, fault.reason,
+    ProtobufCMessage *message;
+    int progress = pb_unpacker_step(apply->work, fields, &message, &fault);
+    CHECK(progress >= 0, "entry %llu is no request: %s at byte %zu", (unsigned long long)apply->index, fault.reason,
           fault.offset);
+    if (progress == KV_MORE) {
+        return false;
+    }
     apply->request = (const Etcdserverpb__InternalRaftRequest *)message;
     apply->request_id = apply->request->id;
     if (apply->request_id == 0 && apply->request->header != NULL) {
         apply->request_id = apply->request->header->id;
     }
+    apply->state = STATE_START;
+    return true;
+}
+
+static void begin_normal(struct kv_apply *apply)
+{
+    if (apply->data.len == 0) {
+        return; /* a new leader's first entry */
+    }
+    apply->work = pb_unpacker_new(&etcdserverpb__internal_raft_request__descriptor, apply->data, apply->arena);
+    apply->state = STATE_DECODE;
+    decode(apply, apply->data.len > LONG_ENTRY_BYTES ? FIELDS_PER_BUDGET * KV_BUDGET : SIZE_MAX);
 }
 
 static void begin_conf_change(struct kv_apply *apply)
@@ -386,6 +403,10 @@ static int start(struct kv *kv, struct kv_apply *apply)
 static int proceed(struct kv *kv, struct kv_apply *apply, size_t *budget)
 {
     switch ((enum state)apply->state) {
+    case STATE_DECODE:
+        decode(apply, *budget * FIELDS_PER_BUDGET);
+        *budget = 0;
+        return KV_MORE;
     case STATE_DELETE:
         return continue_delete(kv, apply, budget);
     case STATE_TXN:

@@ -125,10 +125,10 @@ struct kv_apply {
     enum kv_entry_type type;
     struct bytes data;   /* of the entry; valid until the apply is done */
     struct arena *arena; /* the request is decoded and the response built in it: keep it until the answer is encoded */
-    bool wanted;     /* somebody waits here: may be set between begin and the first step, when request_id is known */
-    uint64_t now_ms; /* monotonic, for the lease clock */
+    bool wanted;         /* somebody waits here: to be set between two steps as soon as request_id is known */
+    uint64_t now_ms;     /* monotonic, for the lease clock */
 
-    /* out, after begin: */
+    /* out, after begin, or of a long entry after some steps, of which none has changed anything: */
     uint64_t request_id;                              /* whom to wake; 0 for an empty entry */
     const Etcdserverpb__InternalRaftRequest *request; /* NULL for empty and conf change entries */
 

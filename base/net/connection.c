@@ -135,6 +135,7 @@ static void run_flush(struct loop_flush *flush)
         if (c->closing || c->lingering || connection_blocked(c)) {
             return;
         }
+        c->more = false;
         size_t n = c->protocol->produce(c, c->loop->write_buffer, LOOP_WRITE_BYTES);
         if (c->closing || (n > 0 && !write_out(c, c->loop->write_buffer, n))) {
             return;
@@ -143,7 +144,7 @@ static void run_flush(struct loop_flush *flush)
             drained(c);
         }
         if (n <= LOOP_WRITE_BYTES / 2) {
-            if (c->close_when_drained && !c->closing) {
+            if (c->close_when_drained && !c->closing && !c->more) {
                 begin_linger(c);
             }
             return;
@@ -239,6 +240,12 @@ void connection_switch(struct connection *c, const struct connection_protocol *p
     if (already_read.len > 0) {
         protocol->on_read(c, already_read);
     }
+}
+
+void connection_flush_more(struct connection *c)
+{
+    c->more = true;
+    connection_flush(c);
 }
 
 void connection_flush(struct connection *c)

@@ -54,6 +54,7 @@ struct connection {
     size_t pending_sent;   /* of pending */
     uint64_t received_bytes, sent_bytes;
     bool reading, closing, close_when_drained, lingering;
+    bool more;   /* produce has not been through */
     bool urgent; /* the owner's wish: flushed before the others of a turn */
 
     void *transport_state; /* the transport's */
@@ -73,6 +74,8 @@ void connection_switch(struct connection *connection, const struct connection_pr
                        struct bytes already_read);
 
 void connection_flush(struct connection *connection); /* produce is called at the end of this turn */
+/* Inside produce: it has stopped before it was through, and is to be called again in the next turn. */
+void connection_flush_more(struct connection *connection);
 /* True while the socket is behind: produce will not be called until it has taken what it was given. */
 bool connection_blocked(const struct connection *connection);
 

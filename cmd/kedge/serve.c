@@ -256,6 +256,7 @@ static struct server_options server_settings(struct serving *serving)
                   .owner = &serving->client_pages,
                   .max_body_bytes = gateway_body_bytes(config->max_request_bytes + GRPC_OVERHEAD_BYTES)},
         .intercept = services_intercept,
+        .check = services_check,
         .owner = &serving->services,
     };
 }
@@ -274,6 +275,7 @@ static void open_client_ports(struct serving *serving)
     serving->gateway = (struct gateway){.server = serving->server,
                                         .max_receive_bytes = settings.max_receive_bytes,
                                         .intercept = services_intercept,
+                                        .check = services_check,
                                         .owner = &serving->services};
     if (config->enable_grpc_gateway) {
         serving->client_pages.more = gateway_handle;

@@ -53,7 +53,6 @@ static void read_in_slices(const ProtobufCMessageDescriptor *type, struct bytes 
     while (progress == 1) {
         progress = pb_unpacker_step(unpacker, 3, &message, NULL);
     }
-    pb_unpacker_free(unpacker);
     CHECK((progress == 0) == (whole != NULL));
     if (whole == NULL) {
         return;

@@ -130,7 +130,6 @@ static void expect_same_in_slices(const ProtobufCMessage *message, struct bytes 
         assert_int_equal(progress == 1, again == NULL);
     } while (progress == 1);
     assert_int_equal(progress, 0);
-    pb_unpacker_free(unpacker);
     sliced = pb_pack(again, &arena);
     ProtobufCMessage *whole = pb_unpack(message->descriptor, packed, &arena, NULL);
     assert_true(bytes_equal(sliced, pb_pack(whole, &arena)));

@@ -345,6 +345,78 @@ static void test_lost_connection_cancels(void **state)
     assert_int_equal(s->cancels, 1);
 }
 
+/* A request with so many (unknown) fields that another thread unpacks it. */
+static struct client_call *open_long(struct service *s, const char *key, const struct client_handler *handler)
+{
+    static uint8_t one[] = {1};
+    static ProtobufCMessageUnknownField fields[100000];
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        fields[i] = (ProtobufCMessageUnknownField){.tag = 1000, .len = 1, .data = one};
+    }
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    request.key = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)key, .len = strlen(key)};
+    request.base.unknown_fields = fields;
+    request.base.n_unknown_fields = sizeof fields / sizeof fields[0];
+    struct client_call *call = client_open(s->client, "/etcdserverpb.KV/Range", handler, NULL);
+    client_send_message(call, &request.base);
+    client_half_close(call);
+    return call;
+}
+
+static void test_long_request_is_unpacked_elsewhere_and_answered(void **state)
+{
+    struct service *s = *state;
+    open_long(s, "a", &ignoring);
+    struct call *kept = NULL;
+    open_long(s, "hold", &ignoring);
+    step_until(s, is_kept);
+    kept = s->kept;
+    assert_int_equal(kept->encoded.len, kept->request_bytes);
+    assert_int_equal(kept->request_bytes, 300000 + 6);
+    step_until(s, observed);
+    assert_int_equal(s->observed_code, GRPC_OK);
+    assert_int_equal(s->observed, 1);
+}
+
+static int check(const void *owner, const ProtobufCMessage *request)
+{
+    (void)owner;
+    return ((const Etcdserverpb__RangeRequest *)request)->limit == 0 ? ERR_COMPACTED : 0;
+}
+
+static int set_up_checked(void **state)
+{
+    return set_up_with(state, &(struct server_options){.check = check}, (struct client_options){0});
+}
+
+static void test_what_the_check_refuses_never_comes_to_the_service(void **state)
+{
+    struct service *s = *state;
+    Etcdserverpb__RangeResponse *response;
+    assert_int_equal(call_range(s, "hold", 0, 5000, &response).code, GRPC_OUT_OF_RANGE);
+    assert_int_equal(call_range(s, "a", 1, 5000, &response).code, GRPC_OK);
+    s->observed = 0;
+    open_long(s, "hold", &ignoring);
+    step_until(s, observed);
+    assert_int_equal(s->observed_code, GRPC_OUT_OF_RANGE);
+    assert_null(s->kept);
+}
+
+/* The client goes away at each of the moments: before, while and after the other thread has the request. */
+static void test_long_request_whose_client_is_gone_is_dropped(void **state)
+{
+    struct service *s = *state;
+    for (int steps = 0; steps < 40; steps++) {
+        struct client_call *call = open_long(s, "hold", &ignoring);
+        for (int i = 0; i < steps; i++) {
+            loop_step(&s->loop, 0);
+        }
+        client_cancel(call);
+    }
+    client_free(s->client);
+    s->client = NULL;
+}
+
 static void test_late_answer_is_delivered(void **state)
 {
     struct service *s = *state;
@@ -662,6 +734,10 @@ int main(void)
         TEST(test_deadline_ends_the_call_on_both_sides),
         TEST(test_cancel_of_the_client_reaches_the_service),
         TEST(test_lost_connection_cancels),
+        TEST(test_long_request_is_unpacked_elsewhere_and_answered),
+        cmocka_unit_test_setup_teardown(test_what_the_check_refuses_never_comes_to_the_service, set_up_checked,
+                                        tear_down),
+        TEST(test_long_request_whose_client_is_gone_is_dropped),
         TEST(test_late_answer_is_delivered),
         TEST(test_answer_from_a_source_is_sent_whole),
         TEST(test_request_longer_than_the_limit_is_refused),
