@@ -25,19 +25,19 @@ void mailbox_init(struct mailbox *m, void (*wake)(void *owner), void *owner)
 
 void mailbox_post(struct mailbox *m, struct list *message)
 {
-    /* Read before the message is visible: its taker may be the one that ends the box's life. */
+    /* Read before the message is visible: its taker may be the one that ends the life of a box with a wake. */
     void (*wake)(void *) = m->wake;
     void *owner = m->owner;
 
     lock(m);
     bool was_empty = list_empty(&m->messages);
     list_push_back(&m->messages, message);
-    if (was_empty && wake == NULL) {
-        pthread_cond_signal(&m->filled);
-    }
     unlock(m);
+    /* Outside the lock: who wakes up would have to sleep again until it is free. */
     if (was_empty && wake != NULL) {
         wake(owner);
+    } else if (was_empty) {
+        pthread_cond_signal(&m->filled);
     }
 }
 

@@ -17,6 +17,7 @@ struct mailbox {
 };
 
 void mailbox_init(struct mailbox *m, void (*wake)(void *owner), void *owner);
+/* A box without wake must live until all posts have returned. */
 void mailbox_post(struct mailbox *m, struct list *message);
 /* Moves everything that is there to `out` (an initialised, empty list). Never blocks. Returns false if nothing was. */
 bool mailbox_take(struct mailbox *m, struct list *out);
