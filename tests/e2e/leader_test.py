@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""What clients of three members are told while leadership moves or there is none: who waits, for how long, with which
+words; leases through followers; a leader that is asked to stop hands over first."""
+
+import os
+import sys
+import threading
+import time
+
+import grpc
+from etcd3.etcdrpc import rpc_pb2 as pb
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster import Cluster, Stubs
+
+passed = failed = 0
+
+
+def expect(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"{what}: {detail}")
+
+
+def failure(call):
+    """(code, text, seconds) of a call that fails."""
+    begin = time.monotonic()
+    try:
+        return "OK", call(), time.monotonic() - begin
+    except grpc.RpcError as error:
+        return error.code().name, error.details(), time.monotonic() - begin
+
+
+def followers(cluster):
+    leader = cluster.leader()
+    return [m for m in cluster.running() if m is not leader]
+
+
+def put(stubs, key=b"k", timeout=20):
+    return stubs.kv.Put(pb.PutRequest(key=key, value=b"v"), timeout=timeout)
+
+
+# --- leases ---
+
+
+def keepalive(stubs, lease):
+    return next(stubs.lease.LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=10)).TTL
+
+
+def test_leases_through_any_member(cluster):
+    with Stubs(followers(cluster)[0]) as s:
+        lease = s.lease.LeaseGrant(pb.LeaseGrantRequest(TTL=5), timeout=10).ID
+        s.kv.Put(pb.PutRequest(key=b"leased", value=b"v", lease=lease), timeout=10)
+    for i in range(4):
+        time.sleep(2)
+        with Stubs(cluster.members[i % 3]) as s:
+            ttl = keepalive(s, lease)
+            expect("a keepalive through any member", ttl == 5, ttl)
+            left = s.lease.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=lease, keys=True), timeout=10)
+            expect("time to live through any member", 3 <= left.TTL <= 5 and list(left.keys) == [b"leased"], left)
+    with Stubs(followers(cluster)[0]) as s:
+        expect("a keepalive of no lease", keepalive(s, 12345) == 0)
+        expect("time to live of no lease", s.lease.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=12345), timeout=10).TTL == -1)
+        time.sleep(7)
+        expect("a lease that nobody renews ends", s.kv.Range(pb.RangeRequest(key=b"leased"), timeout=10).count == 0)
+
+
+def test_a_lease_lives_on_when_its_leader_dies(cluster):
+    leader = cluster.leader()
+    other = followers(cluster)[0]
+    with Stubs(other) as s:
+        lease = s.lease.LeaseGrant(pb.LeaseGrantRequest(TTL=3), timeout=10).ID
+        leader.kill()
+        begin = time.monotonic()
+        while time.monotonic() - begin < 6:
+            ttl = keepalive(s, lease)
+            expect("a keepalive after the leader's death", ttl == 3, ttl)
+            time.sleep(0.5)
+    leader.start()
+
+
+# --- another leader ---
+
+
+def test_a_leader_that_is_stopped_hands_over_first(cluster):
+    leader = cluster.leader()
+    other = followers(cluster)[0]
+    gaps, stopped = [], threading.Event()
+
+    def write():
+        last = time.monotonic()
+        with Stubs(other) as s:
+            while not stopped.is_set():
+                put(s)
+                gaps.append(time.monotonic() - last)
+                last = time.monotonic()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(0.3)
+    leader.stop()
+    time.sleep(0.3)
+    stopped.set()
+    writer.join()
+    text = leader.output(200)
+    expect("the old leader tells of it", "leadership transfer starting" in text and "leadership transfer finished" in text, text)
+    expect("writers hardly notice", max(gaps) < 0.5, max(gaps))
+    leader.start()
+
+
+def test_a_killed_leader_is_replaced_soon(cluster):
+    for _ in range(3):
+        leader = cluster.leader()
+        other = followers(cluster)[0]
+        leader.kill()
+        begin = time.monotonic()
+        with Stubs(other) as s:
+            while failure(lambda: put(s, timeout=0.2))[0] != "OK":
+                pass
+        expect("served again", time.monotonic() - begin < 4, time.monotonic() - begin)
+        leader.start()
+
+
+# --- nobody leads ---
+
+
+def test_without_a_quorum(cluster):
+    with Stubs(followers(cluster)[0]) as s:
+        put(s, b"old")
+    watched = {}
+
+    def watch(name, metadata):
+        with Stubs(left) as stubs:
+            try:
+                create = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"k"))
+                over = threading.Event()
+
+                def requests():
+                    yield create
+                    over.wait(15)
+
+                for _ in stubs.watch.Watch(requests(), metadata=metadata, timeout=12):
+                    watched.setdefault(name, "created")
+            except grpc.RpcError as error:
+                watched[name] = (error.code().name, error.details())
+            over.set()
+
+    left = followers(cluster)[0]
+    threads = [threading.Thread(target=watch, args=("asks", (("hasleader", "true"),))),
+               threading.Thread(target=watch, args=("does not ask", ()))]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    for member in cluster.members:
+        if member is not left:
+            member.kill()
+    with Stubs(left) as s:
+        end = time.monotonic() + 10
+        while s.maintenance.Status(pb.StatusRequest(), timeout=5).leader != 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        got = failure(lambda: s.kv.Range(pb.RangeRequest(key=b"old", serializable=True), timeout=5).count)
+        expect("a serializable read", got[:2] == ("OK", 1), got)
+        got = failure(lambda: s.kv.Put(pb.PutRequest(key=b"x"), metadata=(("hasleader", "true"),), timeout=20))
+        expect("a call that asks for a leader", got[:2] == ("UNAVAILABLE", "etcdserver: no leader") and got[2] < 1, got)
+        status = s.maintenance.Status(pb.StatusRequest(), timeout=5)
+        expect("status", status.leader == 0, status)
+        results = {}
+        calls = {
+            "put": lambda: put(s, b"y"),
+            "read": lambda: s.kv.Range(pb.RangeRequest(key=b"old"), timeout=20),
+            "keepalive": lambda: keepalive_long(s),
+        }
+
+        def keepalive_long(stubs):
+            return next(stubs.lease.LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=1)]), timeout=20))
+
+        workers = [threading.Thread(target=lambda n=n, c=c: results.__setitem__(n, failure(c))) for n, c in calls.items()]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        for name, expected in (("put", ("DEADLINE_EXCEEDED", "context deadline exceeded")),
+                               ("read", ("UNAVAILABLE", "etcdserver: request timed out")),
+                               ("keepalive", ("UNAVAILABLE", "etcdserver: no leader"))):
+            got = results[name]
+            expect(f"{name} without a leader", got[:2] == expected and 6.5 < got[2] < 9, got)
+    for thread in threads:
+        thread.join()
+    expect("a stream that asks for a leader ends", watched.get("asks") == ("UNAVAILABLE", "etcdserver: no leader"), watched)
+    expect("another goes on", watched.get("does not ask") == ("DEADLINE_EXCEEDED", "Deadline Exceeded"), watched)
+    for member in cluster.members:
+        if member is not left:
+            member.begin()
+    for member in cluster.members:
+        member.wait_ready()
+    with Stubs(left) as s:
+        expect("all is well again", failure(lambda: put(s))[0] == "OK")
+    cluster.same_hash()
+
+
+def main():
+    cluster = Cluster(3, program=sys.argv[1] if len(sys.argv) > 1 else None)
+    try:
+        cluster.start()
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                test(cluster)
+    finally:
+        cluster.close()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())
