@@ -58,6 +58,8 @@ static void status(void *service, struct call *call, const ProtobufCMessage *mes
     response.raftappliedindex = stats.applied_index;
     response.storageversion = (char *)kv_storage_version(kv);
     response.downgradeinfo = &downgrade;
+    const struct kv_member *self = kv_member(kv, core_member_id(core));
+    response.islearner = self != NULL && self->learner;
     status_errors(services, &call->arena, &response);
     call_reply(call, &response.base);
 }

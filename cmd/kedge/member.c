@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cmd/kedge/bootstrap.h"
+#include "cmd/kedge/force_new.h"
 #include "grpc/services.h"
 #include <dirent.h>
 #include <errno.h>
@@ -385,6 +386,11 @@ static void open_existing(struct member *member)
     check_positions(member);
     if (!named) {
         store_ids(member);
+    }
+    if (member->config->force_new_cluster && force_new_cluster(member)) {
+        wal_close(member->wal);
+        wal_contents_free(&member->contents);
+        open_log(member);
     }
 }
 

@@ -44,6 +44,10 @@ static void tell_removal(struct peers *peers)
 {
     if (!peers->removal_told) {
         peers->removal_told = true;
+        log_warn("the member has been permanently removed from the cluster",
+                 log_hex("local-member-id", peers->member->id),
+                 log_str("advice", "the data directory of this member must be removed; then it can be added again and "
+                                   "join as a new one"));
         peers->removed(peers->owner);
     }
 }
@@ -176,9 +180,7 @@ static void snapshot_reported(void *owner, uint64_t id, bool taken)
 
 static void removed_elsewhere(void *owner)
 {
-    struct peers *peers = owner;
-    log_warn("the member has been permanently removed from the cluster", log_hex("local-member-id", peers->member->id));
-    tell_removal(peers);
+    tell_removal(owner);
 }
 
 static bool was_removed(void *owner, uint64_t id)
@@ -279,6 +281,9 @@ void peers_start(struct peers *peers, struct member *member, void (*removed)(voi
     arena_free(&arena);
     align(peers);
     peers->advance.fire = advance;
+    if (!member->config->initial_election_tick_advance) {
+        return;
+    }
     loop_timer_set(member->loop, &peers->advance, loop_now_ms(member->loop) + ADVANCE_CHECK_MS);
 }
 
