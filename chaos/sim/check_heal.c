@@ -25,6 +25,7 @@ void sim_check_heal(struct sim *s)
         uint64_t bucket = (s->now_ms - c->heal_from_ms) / SIM_HEAL_BUCKET_MS;
         s->result->heals[bucket < SIM_HEAL_BUCKETS ? bucket : SIM_HEAL_BUCKETS - 1]++;
         c->heal_until_ms = 0;
+        sim_nemesis_healed(s);
     } else if (s->now_ms > c->heal_until_ms && !s->quiet) {
         sim_fail(s, "nothing was committed for %llu ms after all was mended",
                  (unsigned long long)(s->now_ms - c->heal_from_ms));

@@ -7,7 +7,7 @@
 
 #define PAUSE_MS 80
 #define BUSY_PAUSE_MS 8      /* one seed in four */
-#define CLUSTER_PAUSE_MS 140 /* about 50 requests a second together */
+#define CLUSTER_PAUSE_MS 75 /* about 50 requests a second together */
 
 enum { OP_PUT, OP_DELETE, OP_TXN, OP_COMPACT, OP_GRANT, OP_REVOKE };
 
@@ -377,11 +377,11 @@ static void do_range(struct sim_client *c)
 static void begin(struct sim_client *c)
 {
     uint64_t what = random_below(rnd(c), 100);
-    if (what < 45) {
+    if (what < 38) {
         do_put(c, what < 12);
-    } else if (what < 54) {
+    } else if (what < 46) {
         do_delete(c);
-    } else if (what < 68) {
+    } else if (what < 58) {
         do_txn(c);
     } else if (what < 84) {
         do_range(c);
@@ -396,10 +396,21 @@ static void begin(struct sim_client *c)
     }
 }
 
-/* Whom to ask: most often the same as before. False: nobody, for now. */
+static bool stands_still(const struct sim_client *c)
+{
+    return c->at != NULL && c->at->state == SIM_UP && c->sim->now_ms < c->at->paused_ms;
+}
+
+/* Whom to ask: most often the same as before. Of a member that stands still some wait for the moment at which it wakes
+ * up: what it believes then is old. False: nobody, for now. */
 static bool choose(struct sim_client *c)
 {
     struct sim *s = c->sim;
+    if (stands_still(c) && sim_chance(s, 2)) {
+        c->due_ms = c->at->paused_ms;
+        return false;
+    }
+    c->due_ms = s->now_ms + sim_between(s, 5, 100);
     if (c->at == NULL || !sim_member_serves(c->at) || sim_chance(s, 30)) {
         c->at = &s->members[random_below(rnd(c), s->member_count)];
     }
@@ -439,8 +450,6 @@ void sim_client_run(struct sim_client *c)
     } else if (choose(c)) {
         begin(c);
         c->at->dirty = true;
-    } else {
-        c->due_ms = s->now_ms + sim_between(s, 5, 100);
     }
 }
 

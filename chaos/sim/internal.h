@@ -243,6 +243,7 @@ void sim_nemesis_init(struct sim *s);
 void sim_nemesis_run(struct sim *s);
 uint64_t sim_nemesis_due(const struct sim *s);
 void sim_nemesis_life(struct sim_member *m); /* plans the end of a life that begins */
+void sim_nemesis_healed(struct sim *s);      /* something was committed since calm began */
 void sim_nemesis_end(struct sim *s);         /* all is mended, for good */
 
 /* reshape.c */

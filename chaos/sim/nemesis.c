@@ -34,6 +34,7 @@ void sim_nemesis_init(struct sim *s)
     for (size_t i = 0; i < KIND_COUNT && !s->config.fair; i++) {
         s->nemesis.allowed |= (uint32_t)random_below(&s->random, 2) << KINDS[i];
     }
+    s->nemesis.allowed |= UINT32_C(1) << KINDS[random_below(&s->random, KIND_COUNT)]; /* one at least */
 }
 
 /* --- members -------------------------------------------------------------------------------------------------------
@@ -99,6 +100,10 @@ static void harm(struct sim *s, enum sim_fault kind)
     if (kind == SIM_KILL && !m->leaving) {
         m->crash_ms = s->now_ms + random_below(&s->random, 5);
         return; /* counted when it happens */
+    }
+    if (kind == SIM_DISK_DEAD) {
+        memory_fs_fail(m->disk, sim_between(s, 1, 200), -EIO, true);
+        return;
     }
     if (kind == SIM_PAUSE) {
         m->paused_ms = s->now_ms + sim_between(s, 100, sim_chance(s, 3) ? 8000 : 1500);
@@ -175,10 +180,10 @@ static void bad_weather(struct sim *s)
 
 static void strike(struct sim *s)
 {
-    enum sim_fault kind = KINDS[random_below(&s->random, KIND_COUNT)];
-    if (!allowed(s, kind)) {
-        return;
-    }
+    enum sim_fault kind;
+    do {
+        kind = KINDS[random_below(&s->random, KIND_COUNT)];
+    } while (!allowed(s, kind));
     switch (kind) {
     case SIM_ALL_DOWN:
         if (sim_chance(s, 4)) {
@@ -199,8 +204,6 @@ static void strike(struct sim *s)
         break;
     case SIM_ADD_VOTER:
         sim_reshape_members(s);
-        break;
-    case SIM_DISK_DEAD: /* planned with each life */
         break;
     default:
         harm(s, kind);
@@ -229,7 +232,7 @@ static void change_over(struct sim *s)
     } else {
         mend(s);
         sim_check_healed(s, HEAL_WITHIN_MS);
-        s->nemesis.turn_ms = s->now_ms + sim_between(s, HEAL_WITHIN_MS + 500, 10000);
+        s->nemesis.turn_ms = s->now_ms + HEAL_WITHIN_MS + 500; /* sooner once it has healed */
     }
 }
 
@@ -250,6 +253,13 @@ void sim_nemesis_run(struct sim *s)
     if (s->now_ms >= n->next_ms) {
         n->next_ms = s->now_ms + random_below(&s->random, sim_chance(s, 3) ? 3000 : 500);
         strike(s);
+    }
+}
+
+void sim_nemesis_healed(struct sim *s)
+{
+    if (!s->ending) {
+        s->nemesis.turn_ms = s->now_ms + sim_between(s, 300, 4000);
     }
 }
 

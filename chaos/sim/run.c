@@ -99,15 +99,26 @@ static uint64_t next_due(struct sim *s)
     return due;
 }
 
-/* One moment: all that is due. */
-static void moment(struct sim *s)
+static void run_clients(struct sim *s)
 {
-    sim_nemesis_run(s);
-    sim_reshape_look(s);
-    sim_net_run(s);
-    sim_calls_run(s);
     for (int i = 0; i < SIM_CLIENTS; i++) {
         sim_client_run(&s->clients[i]);
+    }
+}
+
+/* One moment: all that is due. What clients ask may come before or after what other members say. */
+static void moment(struct sim *s)
+{
+    bool clients_first = s->net.sequence & 1;
+    sim_nemesis_run(s);
+    sim_reshape_look(s);
+    if (clients_first) {
+        run_clients(s);
+    }
+    sim_net_run(s);
+    sim_calls_run(s);
+    if (!clients_first) {
+        run_clients(s);
     }
     for (int i = 0; i < SIM_WATCHERS; i++) {
         sim_watcher_run(&s->watchers[i]);
