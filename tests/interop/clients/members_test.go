@@ -19,6 +19,7 @@ func TestEtcdctlMembers(t *testing.T) {
 	masks := slices.Concat(masks, ofThree, []mask{
 		{regexp.MustCompile(`(http://)?127\.0\.0\.1:\d+`), "URL", "each member has its own ports"},
 		{regexp.MustCompile(`\b(URL,)+URL\b`), "URL", "several of them"},
+		{regexp.MustCompile(`(Member|from|to) +`), "$1 ", "as wide as an id"},
 		{regexp.MustCompile(`cluster +[0-9a-f]{12,16}`), "cluster ID", "made from the peers' URLs"},
 		{regexp.MustCompile(`_CLUSTER="[^"]*"`), `_CLUSTER="..."`, "in the order of ids"},
 	})
