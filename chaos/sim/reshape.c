@@ -1,6 +1,6 @@
 /* The cluster changes its shape while it works: leadership is handed over, members are added, promoted and removed. One
- * such wish is open at a time; how it ends is nobody's business but the log's. An administrator looks at the members
- * of the leader now and then: who is a member and doesn't run is started, who was removed and still runs is stopped. */
+ * such wish is open at a time; how it ends is nobody's business but the log's. An administrator looks at the list of
+ * members now and then: who is a member and doesn't run is started, who was removed and still runs is stopped. */
 #include "base/error.h"
 #include "chaos/sim/internal.h"
 #include <stdio.h>
@@ -110,18 +110,31 @@ void sim_reshape_cut(struct sim_member *m)
 /* --- the administrator ---------------------------------------------------------------------------------------------
  */
 
+/* Who has applied the most of those that are up: there may be no leader until another member is started. */
+static struct sim_member *best_informed(struct sim *s)
+{
+    struct sim_member *best = NULL;
+    for (unsigned i = 0; i < s->member_count; i++) {
+        struct sim_member *m = &s->members[i];
+        if (sim_member_awake(m) && !m->leaving && (best == NULL || m->shadow.applied > best->shadow.applied)) {
+            best = m;
+        }
+    }
+    return best;
+}
+
 void sim_reshape_look(struct sim *s)
 {
     if (s->now_ms < s->reshape.look_ms) {
         return;
     }
     s->reshape.look_ms = s->now_ms + LOOK_MS;
-    struct sim_member *leader = sim_leader(s);
-    if (leader == NULL || !sim_member_awake(leader) || leader->leaving) {
+    struct sim_member *best = best_informed(s);
+    if (best == NULL) {
         return;
     }
     size_t count;
-    const struct kv_member *members = kv_members(leader->kv, &count);
+    const struct kv_member *members = kv_members(best->kv, &count);
     for (size_t i = 0; i < count; i++) {
         if (sim_member_of(s, members[i].id) == NULL) {
             sim_member_new(s, members[i].id);
@@ -129,7 +142,7 @@ void sim_reshape_look(struct sim *s)
     }
     for (unsigned i = 0; i < s->member_count; i++) {
         struct sim_member *m = &s->members[i];
-        if (m->state != SIM_ABSENT && !m->leaving && kv_member_removed(leader->kv, m->id)) {
+        if (m->state != SIM_ABSENT && !m->leaving && kv_member_removed(best->kv, m->id)) {
             sim_member_leave(m);
         }
     }
