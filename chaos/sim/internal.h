@@ -172,6 +172,7 @@ struct sim {
     uint64_t now_ms;
     struct sim_member members[SIM_MEMBERS_MAX];
     unsigned member_count; /* slots that were ever used */
+    struct sim_table born; /* ids of members that were ever started: 1 */
     uint64_t serials_given, urls_given;
     uint64_t first_ids[SIM_MEMBERS_MAX];
     struct sim_member *acting; /* whose turn it is */

@@ -46,6 +46,7 @@ struct sim_member *sim_member_new(struct sim *s, uint64_t id)
         .clock_from = s->now_ms,
     };
     m->id = id != 0 ? id : MEMBER_ID + m->serial;
+    *sim_table_at(&s->born, m->id) = 1;
     for (unsigned i = 0; i < SIM_MEMBERS_MAX; i++) {
         sim_net_cut(s, m->slot, i, false);
         sim_net_cut(s, i, m->slot, false);

@@ -136,7 +136,7 @@ void sim_reshape_look(struct sim *s)
     size_t count;
     const struct kv_member *members = kv_members(best->kv, &count);
     for (size_t i = 0; i < count; i++) {
-        if (sim_member_of(s, members[i].id) == NULL) {
+        if (sim_table_get(&s->born, members[i].id) == 0) { /* never twice: the first one's disk may be gone by now */
             sim_member_new(s, members[i].id);
         }
     }

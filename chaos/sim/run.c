@@ -380,6 +380,7 @@ static void tear_down(struct sim *s)
     }
     s->result->revision = (uint64_t)s->check.model.revision;
     s->result->simulated_ms = s->now_ms;
+    sim_table_free(&s->born);
     sim_net_free(s);
     sim_calls_free(s);
     sim_check_free(s);
