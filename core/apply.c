@@ -25,7 +25,7 @@ static bool held_back(struct core *core)
 /* Takes the next entry up. False: none, or its bytes have to come back from the log first. */
 static bool begin(struct core *core)
 {
-    if (core->applied >= core->commit || held_back(core)) {
+    if (core->applied >= core->commit || held_back(core) || install_holds(core)) {
         return false;
     }
     const struct raft_entry *entry = raft_entry(core->raft, core->applied + 1);
@@ -156,5 +156,5 @@ bool apply_slice(struct core *core)
         arena_free_some(&core->spent, SPENT_BLOCKS);
     }
     return core->applying || core->spent.blocks != NULL ||
-           (core->applied < core->commit && !held_back(core) && !core->log_read_out);
+           (core->applied < core->commit && !held_back(core) && !core->log_read_out && !install_holds(core));
 }

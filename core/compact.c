@@ -71,6 +71,9 @@ bool compact_slice(struct core *core)
 {
     bool more = false;
     core->compact_check_ms = 0;
+    if (install_holds(core)) {
+        return false;
+    }
     switch (kv_compact_state(core->kv)) {
     case KV_COMPACT_IDLE:
         break;

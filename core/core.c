@@ -30,6 +30,7 @@ bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
     space_slice(core);
     publish_slice(core);
     view_slice(core);
+    install_slice(core);
     store_slice(core);
     more |= kv_tidy(core->kv);
     log_carry_out(core); /* what the slices proposed */
@@ -55,6 +56,7 @@ uint64_t core_deadline(const struct core *core)
     at = earlier(at, watch_deadline(core->hub));
     at = earlier(at, compact_deadline(core));
     at = earlier(at, view_deadline(core));
+    at = earlier(at, install_deadline(core));
     at = earlier(at, space_deadline(core));
     at = earlier(at, clock_deadline(core));
     at = earlier(at, lease_call_deadline(core));
@@ -136,6 +138,7 @@ void core_free(struct core *core)
         free(job->save.entries);
         free(job);
     }
+    install_free(core);
     kv_close(core->kv);
     raft_free(core->raft);
     arena_free(&core->apply_arena);
@@ -187,7 +190,8 @@ void core_stop(struct core *core)
 
 bool core_stopped(const struct core *core)
 {
-    return core->stopping && core->jobs_out == 0 && !core->applying && core->views_out == 0 && store_idle(core);
+    return core->stopping && core->jobs_out == 0 && !core->applying && core->views_out == 0 && install_idle(core) &&
+           store_idle(core);
 }
 
 bool core_ready(const struct core *core)

@@ -164,6 +164,7 @@ struct core_txn_read {
     /* private */
     struct core_request barrier;
     struct core *core;
+    struct kv *kv; /* read from, once it runs */
     struct list node;
     uint8_t state;
 };
@@ -299,7 +300,7 @@ void core_header(const struct core *core, Etcdserverpb__ResponseHeader *header, 
 
 struct core_stats {
     uint64_t proposals_pending, reads_pending, applied_total, commits_total, saves_total, turns_total;
-    uint64_t checkpoints_total, expired_leases_total;
+    uint64_t checkpoints_total, expired_leases_total, images_installed_total;
     uint64_t leader_changes_total; /* that were seen: a leader became known that was not the one before */
     uint64_t proposals_failed_total, proposals_committed; /* the latter: the commit index */
     uint64_t reads_failed_total, reads_slow_total;        /* read rounds: ended by a new leader; by their time */

@@ -135,6 +135,17 @@ struct core {
     struct core_job repack_job;
     bool repack_out, repack_wanted;
 
+    /* images that are installed here (install.c) */
+    struct {
+        uint8_t stage;
+        struct core_job job;
+        struct raft_position at;
+        struct raft_conf_state conf;
+        struct kv *kv; /* built */
+    } install;
+    struct kv **retired; /* generations that somebody still reads from */
+    size_t retired_count;
+
     /* compaction */
     struct core_hash *compact_hash;
     struct list compact_waits; /* core_request.node */
@@ -217,6 +228,15 @@ void promote_cancel(struct core *core, struct core_request *request);
 /* log.c: raft's updates */
 void log_carry_out(struct core *core);
 void log_flush_commit(struct core *core);
+
+/* install.c */
+void install_begin(struct core *core, const struct raft_message *message);
+void install_slice(struct core *core);
+bool install_holds(const struct core *core); /* nothing is applied, committed or deleted: the store is being replaced */
+uint64_t install_commit(const struct core *core); /* no hard state may be saved with a commit index below this */
+bool install_idle(const struct core *core);
+uint64_t install_deadline(const struct core *core);
+void install_free(struct core *core);
 
 /* image.c */
 void image_wanted(struct core *core, const struct raft_message *message);

@@ -19,8 +19,10 @@ enum core_job_kind {
     CORE_COMMIT, /* make a batch durable */
     CORE_VIEW,   /* open a view */
     CORE_REPACK, /* one slice of repacking */
+    CORE_PLACE,  /* make a generation that CORE_INSTALL built the member's: what it is after a crash, too */
     /* No queue, any thread: */
-    CORE_WORK, /* work.run(&job) */
+    CORE_WORK,    /* work.run(&job) */
+    CORE_INSTALL, /* build a generation from an image that has arrived; takes seconds */
 };
 
 struct core_save {
@@ -36,7 +38,16 @@ struct core_checkpoint {
     struct raft_conf_state conf;
     struct bytes data;        /* the .snap file's data (the v2 JSON): the environment's to make, in start */
     struct buffer data_owner; /* holds it; freed by the core */
+    const struct kv *kv;      /* whose members the data tells; NULL = the core's */
     uint64_t first_index;     /* out: the oldest entry that the log still has */
+};
+
+struct kv;
+
+/* An image that was received at this position becomes a generation beside the one in use (core/install.c). */
+struct core_install {
+    struct raft_position at;
+    struct kv *kv; /* CORE_INSTALL: out, CORE_PLACE: in. Its backend is the environment's, found by it */
 };
 
 struct core_log_read {
@@ -69,6 +80,7 @@ struct core_job {
             struct buffer cursor;
         } repack;
         struct core_work work;
+        struct core_install install;
     };
 };
 
@@ -78,10 +90,10 @@ struct core_space {
 };
 
 /* The world around a core. Failures: a job that fails with anything but ERR_DISK_FULL (CORE_COMMIT, CORE_REPACK) or
- * ERR_ABSENT (CORE_LOG_READ) ends the member; the environment ends it itself, because it knows file and offset. A
- * CORE_SAVE that finds no space is kept by the environment and tried again until it succeeds; once the member stops
- * (the environment learns of it before core_stop) it may come back with ERR_STOPPED instead, and then so do all after
- * it. */
+ * ERR_ABSENT (CORE_LOG_READ) ends the member; the environment ends it itself, because it knows file and offset. Only
+ * CORE_INSTALL may fail with whatever it likes: the image was of no use, or there is no space for it. A CORE_SAVE that
+ * finds no space is kept by the environment and tried again until it succeeds; once the member stops (the environment
+ * learns of it before core_stop) it may come back with ERR_STOPPED instead, and then so do all after it. */
 struct core_view; /* core/core.h */
 
 /* A request to another member's peer port: POST /leases, POST /members/promote/ID, GET /version … (peer.md
@@ -107,6 +119,9 @@ struct core_peer_call {
 struct core_env {
     void (*start)(struct core_env *env, struct core_job *job);
     struct core_space (*space)(struct core_env *env);
+    /* Nobody uses this generation any more (another took its place, or it never came to be used): close it and its
+     * backend, on whatever thread. Never the core's last one, which core_free closes. */
+    void (*retire)(struct core_env *env, struct kv *kv);
 
     /* --- other members. A member that is always alone leaves these NULL. None of them may call the core back before it
      * returns. --- */

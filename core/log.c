@@ -51,6 +51,9 @@ static void save_start(struct core *core, const struct raft_update *update, stru
         }
     }
     save->count = update->append_count;
+    if (state.term != 0 && state.commit < install_commit(core)) {
+        state.commit = install_commit(core); /* the log says so already */
+    }
     save->hard_state = state;
     save->must_sync = update->must_sync;
     save->save = update->save;
@@ -168,6 +171,9 @@ void log_carry_out(struct core *core)
             read_answered(core, &update->reads[i]);
         }
         log_read_start(core, update);
+        if (update->snapshot != NULL) {
+            install_begin(core, update->snapshot);
+        }
         core->raft_deadline_ms = update->deadline_ms;
         bool leader = update->leader != RAFT_NONE;
         const struct raft_save given = update->save;

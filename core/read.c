@@ -304,6 +304,7 @@ int core_txn_read(struct core *core, struct core_txn_read *txn, const Etcdserver
                   struct arena *arena)
 {
     txn->core = core;
+    txn->kv = NULL;
     txn->read = (struct kv_txn_read){.request = request, .arena = arena};
     txn->barrier = (struct core_request){.done = txn_ready, .owner = txn};
     if (!kv_txn_serializable(request)) {
@@ -325,7 +326,7 @@ void core_txn_read_cancel(struct core_txn_read *txn)
         core_cancel(txn->core, &txn->barrier);
         break;
     case READ_RUNNING:
-        kv_txn_read_cancel(txn->core->kv, &txn->read);
+        kv_txn_read_cancel(txn->kv, &txn->read);
         list_remove(&txn->node);
         break;
     case READ_READY:
@@ -348,7 +349,8 @@ static bool txn_step(struct core *core, struct list *node, uint64_t *cost)
 {
     struct core_txn_read *txn = container_of(node, struct core_txn_read, node);
     txn->state = READ_RUNNING;
-    if (kv_txn_read_step(core->kv, &txn->read, KV_BUDGET) == KV_MORE) {
+    txn->kv = txn->kv == NULL ? core->kv : txn->kv; /* a generation that comes meanwhile is not its own */
+    if (kv_txn_read_step(txn->kv, &txn->read, KV_BUDGET) == KV_MORE) {
         *cost = KV_BUDGET;
         return false;
     }
@@ -424,7 +426,7 @@ void read_fail_all(struct core *core, int error)
     while (!list_empty(&core->txn_reads)) {
         struct core_txn_read *txn = list_first(&core->txn_reads, struct core_txn_read, node);
         if (txn->state == READ_RUNNING) {
-            kv_txn_read_cancel(core->kv, &txn->read);
+            kv_txn_read_cancel(txn->kv, &txn->read);
         }
         txn_over(txn, error, NULL);
     }

@@ -39,7 +39,8 @@ static void checkpointed(struct core_job *job)
  * applied after i is in the configuration already; applying it again from the log changes nothing. */
 static void checkpoint(struct core *core, struct raft_position stored)
 {
-    if (core->checkpoint_out || core->stopping || stored.index < core->checkpoint_index + core->config.snapshot_count) {
+    if (core->checkpoint_out || core->stopping || install_holds(core) ||
+        stored.index < core->checkpoint_index + core->config.snapshot_count) {
         return;
     }
     core->checkpoint_job.kind = CORE_CHECKPOINT;
@@ -81,7 +82,7 @@ static bool durable_in_log(const struct core *core)
 /* When one of these ends, a turn comes. */
 static bool commit_blocked(const struct core *core)
 {
-    return core->commit_out || core->repack_out || core->given_up || !durable_in_log(core);
+    return core->commit_out || core->repack_out || core->given_up || install_holds(core) || !durable_in_log(core);
 }
 
 static void commit(struct core *core)
@@ -120,7 +121,7 @@ static void repack(struct core *core)
         core->repack_wanted = true;
         core->repack_job.repack.cursor.len = 0;
     }
-    if (!core->repack_wanted || core->repack_out || core->commit_out || core->stopping) {
+    if (!core->repack_wanted || core->repack_out || core->commit_out || core->stopping || install_holds(core)) {
         return;
     }
     core->repack_job.kind = CORE_REPACK;

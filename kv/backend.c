@@ -108,6 +108,11 @@ void backend_view_close(struct backend_read *r)
     backend_read_end(r);
 }
 
+bool backend_is_read(const struct backend *b)
+{
+    return atomic_load(&b->reads) > 0;
+}
+
 struct backend_stats backend_stats(const struct backend *b)
 {
     return b->driver->stats(b);

@@ -91,6 +91,8 @@ uint64_t backend_count(struct backend_read *r, enum backend_table table);
 int backend_view_open(struct backend *b, struct backend_read **out);
 void backend_view_close(struct backend_read *r);
 
+bool backend_is_read(const struct backend *b); /* is a read or a view open? Any thread */
+
 struct backend_stats backend_stats(const struct backend *b); /* any thread */
 
 /* What ERR_CORRUPT_DATA or ERR_IO was about: file, offset and reason of the first fault that was met, as a heap text
@@ -127,6 +129,10 @@ struct backend_lmdb_config {
  * refused open has written nothing to the file. *reason (may be NULL) then gets a heap text that names the file and,
  * for ERR_CORRUPT_DATA, the offset; the caller frees it. A new store has one row, "format" in table `kedge`. */
 int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend **out, char **reason);
+
+/* An open store's file, and its lock's, get these names in the same folder, in place of what is there; durable. The
+ * store stays open. Whoever has the replaced file open goes on with it. 0, ERR_IO. Store thread. */
+int backend_lmdb_rename(struct backend *b, const char *path);
 
 /* Walks all pages and rows of a file that nobody has open (it takes no lock). 0, ERR_CORRUPT_DATA, ERR_ABSENT, ERR_IO;
  * *out (kv/lmdb_check.h) says what is wrong and where, or what is there. For `kedgeutl check`. */

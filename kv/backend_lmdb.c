@@ -464,3 +464,36 @@ int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend *
     *out = &l->base;
     return 0;
 }
+
+/* --- another name --- */
+
+static int rename_durably(struct lmdb *l, const char *path)
+{
+    char *lock_from = mem_printf("%s-lock", l->path), *lock_to = mem_printf("%s-lock", path);
+    int rc = rename(l->path, path) == 0 ? 0 : errno;
+    if (rc == 0 && rename(lock_from, lock_to) != 0 && errno != ENOENT) {
+        rc = errno;
+    }
+    free(lock_from);
+    free(lock_to);
+    return rc != 0 ? rc : sync_folder_of(path);
+}
+
+int backend_lmdb_rename(struct backend *b, const char *path)
+{
+    struct lmdb *l = (struct lmdb *)b;
+    CHECK(b->driver == &driver);
+    int rc = rename_durably(l, path);
+    if (rc != 0) {
+        return lmdb_fail(l, rc, "rename");
+    }
+    pthread_mutex_lock(&l->lock);
+    char *before = l->path;
+    l->path = mem_strdup(path);
+    pthread_mutex_unlock(&l->lock);
+    free(before);
+    /* Faults of the map carry the new name too. Nobody reads from this store yet. */
+    lmdb_guard_remove(l->guard);
+    l->guard = lmdb_guard_add(path, l->map, l->map_bytes);
+    return 0;
+}

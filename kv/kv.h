@@ -73,6 +73,11 @@ struct lease_table *kv_leases(struct kv *kv); /* the lease clock (keepalive, exp
 struct watch_source kv_watch_source(struct kv *kv);
 void kv_set_watch(struct kv *kv, struct watch_hub *hub);
 
+/* Is this generation, which is not applied to any more, read by nobody? No range or txn is open, no view, no batch out.
+ */
+bool kv_unused(const struct kv *kv);
+struct backend *kv_backend(const struct kv *kv);
+
 /* --- requests before proposing --- */
 
 /* What etcd checks before it proposes or reads: 0 or the error with etcd's text (errors.tsv). */

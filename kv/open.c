@@ -411,6 +411,16 @@ struct lease_table *kv_leases(struct kv *kv)
     return kv->leases;
 }
 
+bool kv_unused(const struct kv *kv)
+{
+    return list_empty(&kv->pins) && kv->batches.out == NULL && !backend_is_read(kv->backend);
+}
+
+struct backend *kv_backend(const struct kv *kv)
+{
+    return kv->backend;
+}
+
 void kv_set_watch(struct kv *kv, struct watch_hub *hub)
 {
     kv->config.watch = hub;

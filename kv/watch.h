@@ -94,6 +94,8 @@ void watch_source_ready(struct watch_hub *h);          /* after WATCH_ROWS_WAIT 
 /* The store was replaced (snapshot installed): all watchers go on from where they are, out of the new history. The
  * source must answer for the new store already. */
 void watch_restore(struct watch_hub *h);
+/* Before it: from now on history is read from here. */
+void watch_set_source(struct watch_hub *h, struct watch_source source);
 
 /* --- streams ------------------------------------------------------------------------------------------------------ */
 

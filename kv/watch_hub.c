@@ -316,6 +316,12 @@ void watch_restore(struct watch_hub *h)
     watch_ring_clear(&h->ring, h->published + 1);
 }
 
+void watch_set_source(struct watch_hub *h, struct watch_source source)
+{
+    h->config.source = source;
+    h->source_waits = false;
+}
+
 struct watch_stats watch_stats(const struct watch_hub *h)
 {
     return (struct watch_stats){

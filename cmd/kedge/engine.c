@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "raft/wal/snap_file.h"
 #include <stdlib.h>
@@ -65,11 +66,14 @@ static int save_group(struct engine *engine, struct list *jobs)
 static int checkpoint(struct engine *engine, struct core_checkpoint *checkpoint)
 {
     char *reason = NULL;
+    FAILPOINT(raftBeforeSaveSnap);
     int error =
         snap_file_write(engine->fs, engine->snap_dir, checkpoint->at, &checkpoint->conf, checkpoint->data, &reason);
+    FAILPOINT(raftAfterSaveSnap);
     if (error == 0) {
         error = wal_save_snapshot(engine->wal, checkpoint->at, &checkpoint->conf);
     }
+    FAILPOINT(raftAfterSnapshotRecord);
     if (error == ERR_DISK_FULL) {
         free(reason);
         return error; /* the core comes back with a later one */
@@ -184,6 +188,18 @@ static void *log_thread(void *arg)
 
 /* --- the store's thread --- */
 
+/* From here on the store is the new one. The old one stays open for who still reads from it. */
+static int place(struct engine *engine, const struct core_install *install)
+{
+    struct generation placed = {.backend = kv_backend(install->kv), .kv = install->kv};
+    int error = generation_place(engine->generation, &placed, install->at.index);
+    if (error == 0) {
+        engine->backend = placed.backend;
+        log_info("applied snapshot", log_uint("snapshot-index", install->at.index));
+    }
+    return error;
+}
+
 static int store_job(struct engine *engine, struct core_job *job)
 {
     switch (job->kind) {
@@ -191,6 +207,8 @@ static int store_job(struct engine *engine, struct core_job *job)
         return backend_commit(engine->backend, &job->commit);
     case CORE_VIEW:
         return backend_view_open(engine->backend, &job->view);
+    case CORE_PLACE:
+        return place(engine, &job->install);
     default:
         CHECK(job->kind == CORE_REPACK);
         return backend_repack(engine->backend, job->repack.budget_bytes, &job->repack.cursor);
@@ -234,6 +252,69 @@ static void *worker_thread(void *arg)
     return NULL;
 }
 
+/* --- generations --- */
+
+static int build(struct engine *engine, struct core_install *install)
+{
+    struct generation built;
+    char *reason = NULL;
+    log_info("applying snapshot", log_uint("incoming-snapshot-index", install->at.index),
+             log_uint("incoming-snapshot-term", install->at.term));
+    int error = generation_build(engine->generation, install->at, &engine->giving_up, &built, &reason);
+    if (error == 0) {
+        install->kv = built.kv;
+    } else {
+        log_warn("failed to install a snapshot", log_uint("incoming-snapshot-index", install->at.index),
+                 log_str("error", reason != NULL ? reason : error_text(error)));
+    }
+    free(reason);
+    return error;
+}
+
+static int close_generation(void *kv)
+{
+    struct generation unused = {.backend = kv_backend(kv), .kv = kv};
+    generation_close(&unused);
+    return 0;
+}
+
+/* Builds generations, and closes those that nobody uses any more: both may take seconds. */
+static void *builder_thread(void *arg)
+{
+    struct engine *engine = arg;
+    struct list jobs;
+    list_init(&jobs);
+    while (mailbox_wait(&engine->builder.box, &jobs)) {
+        struct list *node;
+        while ((node = list_pop_front(&jobs)) != NULL) {
+            struct core_job *job = container_of(node, struct core_job, node);
+            if (job->kind == CORE_INSTALL) {
+                job->error = build(engine, &job->install);
+                finish(engine, job);
+            } else {
+                job->work.run(job->work.arg);
+                free(job); /* of retire */
+            }
+        }
+    }
+    return NULL;
+}
+
+static void retire(struct core_env *env, struct kv *kv)
+{
+    struct engine *engine = container_of(env, struct engine, env);
+    struct core_job *job = mem_zalloc(sizeof *job);
+    list_init(&job->node);
+    job->kind = CORE_WORK;
+    job->work = (struct core_work){.run = close_generation, .arg = kv};
+    mailbox_post(&engine->builder.box, &job->node);
+}
+
+void engine_installs(struct engine *engine, const struct generation_config *config)
+{
+    engine->generation = config;
+}
+
 /* --- between the core and the threads --- */
 
 /* The v2 JSON is made where the members may be read: on the core's thread. */
@@ -260,7 +341,7 @@ void engine_v2_json(const struct kv *kv, struct buffer *out)
 static void checkpoint_data(struct engine *engine, struct core_checkpoint *checkpoint)
 {
     buffer_free(&checkpoint->data_owner);
-    engine_v2_json(core_kv(engine->core), &checkpoint->data_owner);
+    engine_v2_json(checkpoint->kv != NULL ? checkpoint->kv : core_kv(engine->core), &checkpoint->data_owner);
     checkpoint->data = buffer_bytes(&checkpoint->data_owner);
 }
 
@@ -279,10 +360,14 @@ static void start(struct core_env *env, struct core_job *job)
     case CORE_COMMIT:
     case CORE_VIEW:
     case CORE_REPACK:
+    case CORE_PLACE:
         mailbox_post(&engine->store.box, &job->node);
         break;
     case CORE_WORK:
         mailbox_post(&engine->worker.box, &job->node);
+        break;
+    case CORE_INSTALL:
+        mailbox_post(&engine->builder.box, &job->node);
         break;
     }
 }
@@ -331,7 +416,7 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots)
 {
     *engine = (struct engine){
-        .env = {.start = start, .space = space},
+        .env = {.start = start, .space = space, .retire = retire},
         .loop = loop,
         .wal = wal,
         .backend = backend,
@@ -346,6 +431,7 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
     thread_start(&engine->log, log_thread, engine);
     thread_start(&engine->store, store_thread, engine);
     thread_start(&engine->worker, worker_thread, engine);
+    thread_start(&engine->builder, builder_thread, engine);
 }
 
 void engine_attach(struct engine *engine, struct core *core)
@@ -369,6 +455,7 @@ void engine_stop_threads(struct engine *engine)
 
 void engine_close(struct engine *engine)
 {
+    thread_stop(&engine->builder); /* after the core, which may have given it generations to close */
     wal_close(engine->wal);
     backend_close(engine->backend);
 }

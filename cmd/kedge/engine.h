@@ -1,5 +1,6 @@
-/* The threads around the core: the log's, the store's and a worker, each with a queue of the core's jobs (core/job.h).
- * The real counterpart of what chaos/sim simulates. What they finish comes back to the core's loop through a mailbox.
+/* The threads around the core: the log's, the store's, a worker and one that builds generations, each with a queue of
+ * the core's jobs (core/job.h). The real counterpart of what chaos/sim simulates. What they finish comes back to the
+ * core's loop through a mailbox.
  *
  * A job that fails for good ends the process here, with a log line that names file and offset (design.md, law 6). */
 #ifndef CMD_KEDGE_ENGINE_H
@@ -7,6 +8,7 @@
 
 #include "base/mailbox.h"
 #include "base/net/loop.h"
+#include "cmd/kedge/generation.h"
 #include "core/core.h"
 #include "raft/wal/wal.h"
 #include <stdatomic.h>
@@ -28,8 +30,9 @@ struct engine {
     const struct wal_fs *fs;
     const char *snap_dir; /* DIR/member/snap */
     size_t max_wals, max_snapshots;
-    struct engine_thread log, store, worker;
-    atomic_bool giving_up; /* the log's thread stops waiting for space */
+    struct engine_thread log, store, worker, builder;
+    const struct generation_config *generation; /* NULL: no image can be installed */
+    atomic_bool giving_up;                      /* the log's thread stops waiting for space */
     struct mailbox finished;
     struct loop_hook hook;
 };
@@ -37,6 +40,8 @@ struct engine {
 /* wal and backend become the engine's (closed by engine_close). The texts must outlive it. */
 void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, struct backend *backend,
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots);
+/* Images can be installed from now on. config is the caller's and outlives the engine. */
+void engine_installs(struct engine *engine, const struct generation_config *config);
 void engine_attach(struct engine *engine, struct core *core);
 /* Before core_stop: what waits for space in the log comes back with ERR_STOPPED (core/job.h) instead of waiting on. */
 void engine_give_up(struct engine *engine);

@@ -18,10 +18,6 @@
  * from the files. */
 #define LOG_MEMORY_BYTES ((size_t)16 << 20)
 
-/* Rows of the table `kedge` that tie a store to its log. */
-#define KEDGE_MEMBER_ID "member-id"
-#define KEDGE_CLUSTER_ID "cluster-id"
-
 static __attribute__((noreturn)) void refuse(const char *what, const char *path, const char *reason)
 {
     log_fatal(what, log_str("path", path), log_str("error", reason));
@@ -92,15 +88,20 @@ static void store_fault(const char *text)
     log_fatal("the store is damaged or cannot be read", log_str("error", text));
 }
 
-static void open_store(struct member *member)
+static struct backend_lmdb_config store_settings(struct member *member)
 {
-    const struct backend_lmdb_config config = {
+    return (struct backend_lmdb_config){
         .path = member->db_path,
         .map_bytes = member->config->backend_map_bytes,
         .quota_bytes = member->config->quota_backend_bytes > 0 ? (uint64_t)member->config->quota_backend_bytes : 0,
         .unsafe_no_sync = member->config->unsafe_no_fsync,
         .fault = store_fault,
     };
+}
+
+static void open_store(struct member *member)
+{
+    const struct backend_lmdb_config config = store_settings(member);
     char *reason = NULL;
     int error = backend_open_lmdb(&config, &member->backend, &reason);
     if (error != 0) {
@@ -127,7 +128,7 @@ static bool store_is_used(struct member *member)
     struct bytes value;
     CHECK(backend_read_begin(member->backend, &read) == 0);
     bool used = backend_get(read, BACKEND_META, bytes_str("consistent_index"), &value) != ERR_ABSENT ||
-                backend_get(read, BACKEND_KEDGE, bytes_str(KEDGE_MEMBER_ID), &value) != ERR_ABSENT ||
+                backend_get(read, BACKEND_KEDGE, bytes_str(GENERATION_MEMBER_ID), &value) != ERR_ABSENT ||
                 backend_count(read, BACKEND_KEY) > 0;
     backend_read_end(read);
     return used;
@@ -139,8 +140,8 @@ static void store_ids(struct member *member)
     put_be64(id, member->id);
     put_be64(cluster, member->cluster_id);
     struct backend_op ops[] = {
-        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(KEDGE_MEMBER_ID), bytes_of(id, 8)},
-        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(KEDGE_CLUSTER_ID), bytes_of(cluster, 8)},
+        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(GENERATION_MEMBER_ID), bytes_of(id, 8)},
+        {BACKEND_PUT, BACKEND_KEDGE, bytes_str(GENERATION_CLUSTER_ID), bytes_of(cluster, 8)},
     };
     const struct backend_batch batch = {.ops = ops, .count = 2, .bytes = 64};
     int error = backend_commit(member->backend, &batch);
@@ -152,8 +153,8 @@ static void store_ids(struct member *member)
 /* False: there are none yet. A start ended before they were written, or the store was imported. */
 static bool check_ids(struct member *member)
 {
-    uint64_t id = stored_number(member->backend, KEDGE_MEMBER_ID);
-    uint64_t cluster = stored_number(member->backend, KEDGE_CLUSTER_ID);
+    uint64_t id = stored_number(member->backend, GENERATION_MEMBER_ID);
+    uint64_t cluster = stored_number(member->backend, GENERATION_CLUSTER_ID);
     if (id == 0 && cluster == 0) {
         return false;
     }
@@ -276,12 +277,12 @@ static uint32_t election_ticks(const struct config *config)
     return (uint32_t)(config->election_timeout_ms / config->heartbeat_interval_ms);
 }
 
-static void open_state(struct member *member)
+static struct kv_config state_settings(const struct member *member)
 {
     const struct config *config = member->config;
     /* ceil(3/2 election timeouts) in seconds, from ticks as etcd reckons it (mvcc.md "Leases") */
     uint64_t min_ttl_ms = (uint64_t)(3 * election_ticks(config)) / 2 * config->heartbeat_interval_ms;
-    const struct kv_config settings = {
+    return (struct kv_config){
         .member_id = member->id,
         .quota_bytes = config->quota_backend_bytes,
         .max_txn_ops = (uint32_t)config->max_txn_ops,
@@ -291,6 +292,11 @@ static void open_state(struct member *member)
                   .retry_ms = 5000 + 2 * config->election_timeout_ms,
                   .hash_seed = random_entropy()},
     };
+}
+
+static void open_state(struct member *member)
+{
+    const struct kv_config settings = state_settings(member);
     char *reason = NULL;
     int error = kv_open(&settings, member->backend, &member->kv, &reason);
     if (error != 0) {
@@ -306,6 +312,48 @@ void member_check_auth(const struct kv *kv)
                   log_str("error", "a member that asked nobody for a password would serve everybody; use etcd for this "
                                    "member, or disable authentication first (etcdctl auth disable)"));
     }
+}
+
+/* --- images --- */
+
+static void set_generation(struct member *member)
+{
+    member->generation = (struct generation_config){
+        .snap_dir = member->snap_dir,
+        .store = store_settings(member),
+        .kv = state_settings(member),
+        .member_id = member->id,
+        .cluster_id = member->cluster_id,
+    };
+}
+
+/* The log says that an image was taken over, and the store is still the one before it: this process's predecessor ended
+ * between the two (core/install.c). What it would have done is done now. */
+static void take_image(struct member *member)
+{
+    const struct raft_position at = member->contents.snapshot;
+    if (at.index <= kv_applied_index(member->kv)) {
+        return;
+    }
+    struct generation generation;
+    char *reason = NULL, *image = generation_image(&member->generation, at.index);
+    if (access(image, F_OK) != 0) {
+        free(image);
+        return; /* check_positions tells what is wrong */
+    }
+    log_info("recovering from a received snapshot", log_str("path", image), log_uint("snapshot-index", at.index),
+             log_uint("store-applied-index", kv_applied_index(member->kv)));
+    if (generation_build(&member->generation, at, NULL, &generation, &reason) != 0) {
+        refuse("cannot recover from a received snapshot", image, reason);
+    }
+    if (generation_place(&member->generation, &generation, at.index) != 0) {
+        refuse("cannot recover from a received snapshot", image, "the store could not be replaced");
+    }
+    struct generation before = {.backend = member->backend, .kv = member->kv};
+    generation_close(&before);
+    member->backend = generation.backend;
+    member->kv = generation.kv;
+    free(image);
 }
 
 static int restore_entry(void *arg, const struct raft_entry *entry)
@@ -380,6 +428,8 @@ static void open_existing(struct member *member)
     read_log(member);
     bool named = check_ids(member);
     open_state(member);
+    set_generation(member);
+    take_image(member);
     check_positions(member);
     wal_contents_free(&member->contents);
     open_log(member);
@@ -404,6 +454,7 @@ static void open_new(struct member *member)
     open_log(member);
     store_ids(member);
     open_state(member);
+    set_generation(member);
 }
 
 void member_start(struct member *member, struct config *config, struct loop *loop)
@@ -425,6 +476,7 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     } else {
         open_new(member);
     }
+    generation_remove_images(&member->generation);
     make_hub(member);
     open_raft(member);
     if (have_log) {
@@ -433,6 +485,7 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     }
     engine_start(&member->engine, loop, member->wal, member->backend, wal_fs_posix(), member->snap_dir,
                  config->max_wals, config->max_snapshots);
+    engine_installs(&member->engine, &member->generation);
     make_core(member);
     engine_attach(&member->engine, member->core);
     wal_contents_free(&member->contents);

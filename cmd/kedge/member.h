@@ -13,6 +13,7 @@ struct member {
     const char *member_dir, *snap_dir, *wal_dir, *db_path;
     uint64_t id, cluster_id;
     struct engine engine;
+    struct generation_config generation;
     struct kv *kv;
     struct raft *raft;
     struct watch_hub *hub;

@@ -203,6 +203,9 @@ static int take_entry(struct opening *o, const struct wal_record *record, uint64
     if (wal_decode_entry(record->data, &e, &content) != 0) {
         return refuse(o, offset, "an entry can't be parsed");
     }
+    if (!o->snapshot_met && e.index > c->snapshot.index && e.term < c->snapshot.term) {
+        return 0; /* what an image replaced: entries behind a checkpoint are never of an earlier term than it */
+    }
     if (e.index > c->last_index + 1) {
         return refuse(o, offset, "an entry's index is above the one that has to follow");
     }
