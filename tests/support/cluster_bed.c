@@ -54,8 +54,20 @@ static void send_image(struct core_env *env, const struct raft_message *message,
     struct cluster_bed *c = bed->cluster;
     CHECK(message->snapshot.index == view->at.index && message->snapshot_conf->voters.count > 0);
     c->images++;
-    core_view_close(view); /* as if the connection had been lost at once */
-    core_snapshot_reported(bed->core, message->to, false);
+    size_t to = (size_t)message->to - 1;
+    bool arrives = c->images_arrive && !c->cut[number(c, bed)][to];
+    if (arrives) {
+        struct flying *flying = calloc(1, sizeof *flying);
+        flying->due_ms = c->now_ms + delay(c);
+        raft_message_copy(&flying->message, &flying->owner, message);
+        core_bed_export(view->read, &c->beds[to].image);
+        if (c->damage != NULL) {
+            c->damage(&c->beds[to].image);
+        }
+        list_push_back(&c->messages, &flying->node);
+    }
+    core_view_close(view);
+    core_snapshot_reported(bed->core, message->to, arrives); /* else as if the connection had been lost at once */
 }
 
 static void members_changed(struct core_env *env)

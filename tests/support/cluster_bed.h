@@ -18,6 +18,8 @@ struct cluster_bed {
     struct list messages, calls;                /* on their way */
     bool paused[CLUSTER_BED_MAX];               /* takes no turn; what is sent to it waits */
     size_t images;                              /* that leaders wanted to send */
+    bool images_arrive;                         /* all at once, with their message; else they are lost */
+    void (*damage)(struct buffer *image);       /* on the way; NULL: nothing happens to them */
     size_t delivered, lost, lease_calls;
     bool (*drop)(const struct raft_message *message); /* NULL: none are lost besides */
 };

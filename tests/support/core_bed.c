@@ -22,9 +22,11 @@ static void start(struct core_env *env, struct core_job *job)
     case CORE_COMMIT:
     case CORE_VIEW:
     case CORE_REPACK:
+    case CORE_PLACE:
         list_push_back(&bed->store_jobs, &job->node);
         break;
     case CORE_WORK:
+    case CORE_INSTALL:
         list_push_back(&bed->work_jobs, &job->node);
         break;
     }
@@ -35,12 +37,23 @@ static struct core_space space(struct core_env *env)
     return container_of(env, struct core_bed, env)->space;
 }
 
+/* The log goes on behind an image. */
+static void log_is_image(struct core_bed *bed, struct raft_position at)
+{
+    while (bed->entry_count > 0) {
+        shared_unref(bed->entries[--bed->entry_count].data);
+    }
+    bed->log_base = at;
+    bed->log_first = at.index + 1;
+    bed->hard_state.commit = at.index;
+}
+
 static void keep_entry(struct core_bed *bed, const struct raft_entry *entry)
 {
     while (bed->entry_count > 0 && bed->entries[bed->entry_count - 1].index >= entry->index) {
         shared_unref(bed->entries[--bed->entry_count].data);
     }
-    CHECK(entry->index == bed->entry_count + 1);
+    CHECK(entry->index == bed->log_base.index + bed->entry_count + 1);
     if (bed->entry_count == bed->entry_capacity) {
         bed->entry_capacity = bed->entry_capacity * 2 + 16;
         bed->entries = mem_realloc(bed->entries, bed->entry_capacity * sizeof *bed->entries);
@@ -68,7 +81,7 @@ static void log_read(struct core_bed *bed, struct core_log_read *read)
     read->entries = mem_alloc((read->to - read->from + 1) * sizeof *read->entries);
     read->count = 0;
     for (uint64_t i = read->from; i <= read->to; i++) {
-        struct raft_entry *entry = &bed->entries[i - 1];
+        struct raft_entry *entry = &bed->entries[i - 1 - bed->log_base.index];
         bytes += raft_entry_bytes(entry);
         if (read->count > 0 && bytes > read->max_bytes) {
             break;
@@ -89,7 +102,7 @@ static int store_job(struct core_bed *bed, struct core_job *job)
             bed->full_commits++;
             return ERR_DISK_FULL;
         }
-        CHECK(job->commit.index <= bed->entry_count, "the store is ahead of the log");
+        CHECK(job->commit.index <= bed->log_base.index + bed->entry_count, "the store is ahead of the log");
         bed->commits++;
         return backend_commit(bed->backend, &job->commit);
     case CORE_VIEW:
@@ -123,10 +136,24 @@ void core_bed_one(struct core_bed *bed, struct list *queue)
     case CORE_CHECKPOINT:
         bed->checkpoints++;
         bed->checkpoint = job->checkpoint.at;
-        job->checkpoint.first_index = 1;
+        job->checkpoint.first_index = bed->log_first = bed->forgets_log ? job->checkpoint.at.index : 1;
+        if (job->checkpoint.kv != NULL) {
+            log_is_image(bed, job->checkpoint.at);
+        }
         break;
     case CORE_LOG_READ:
+        if (job->log_read.from < bed->log_first) {
+            job->error = ERR_ABSENT;
+            break;
+        }
         log_read(bed, &job->log_read);
+        break;
+    case CORE_INSTALL:
+        job->error = core_bed_install(bed, &job->install);
+        break;
+    case CORE_PLACE:
+        bed->backend = kv_backend(job->install.kv);
+        bed->kv = job->install.kv;
         break;
     case CORE_WORK:
         job->error = job->work.run(job->work.arg);
@@ -155,13 +182,20 @@ static uint64_t own_id(const struct core_bed *bed)
     return bed->id == 0 ? MEMBER : bed->id;
 }
 
+/* Tests pull when they like. */
+static void watch_ready(struct watch_stream *stream, void *arg)
+{
+    (void)stream;
+    (void)arg;
+}
+
 static void assemble(struct core_bed *bed)
 {
     const struct kv_config settings = {
         .member_id = own_id(bed), .quota_bytes = bed->quota_bytes, .lease = {.min_ttl_s = 2, .retry_ms = 7000}};
     CHECK(kv_open(&settings, bed->backend, &bed->kv, NULL) == 0);
     const struct watch_config watch = {
-        .cluster_id = CLUSTER, .member_id = own_id(bed), .source = kv_watch_source(bed->kv), .ready = NULL};
+        .cluster_id = CLUSTER, .member_id = own_id(bed), .source = kv_watch_source(bed->kv), .ready = watch_ready};
     bed->hub = watch_hub_new(&watch, bed->now_ms);
     kv_set_watch(bed->kv, bed->hub);
     struct raft_config raft = {.id = own_id(bed),
@@ -170,6 +204,7 @@ static void assemble(struct core_bed *bed)
                                .now_ms = bed->now_ms,
                                .log_bytes = bed->raft_log_bytes,
                                .hard_state = bed->hard_state,
+                               .snapshot = bed->log_base,
                                .applied = kv_applied_index(bed->kv)};
     kv_conf_state(bed->kv, &bed->arena, &raft.conf.voters.ids, &raft.conf.voters.count, &raft.conf.learners.ids,
                   &raft.conf.learners.count);
@@ -184,11 +219,12 @@ static void assemble(struct core_bed *bed)
     bed->config.name = "one";
     bed->config.client_urls = urls;
     bed->config.client_url_count = 1;
-    bed->env = (struct core_env){.start = start, .space = space};
+    bed->env = (struct core_env){.start = start, .space = space, .retire = core_bed_retire};
     if (bed->attach != NULL) {
         bed->attach(bed);
     }
-    bed->core = core_new(&bed->config, bed->raft, bed->kv, bed->hub, &bed->env, 0, bed->now_ms, 1700000000000);
+    bed->core = core_new(&bed->config, bed->raft, bed->kv, bed->hub, &bed->env, bed->log_base.index, bed->now_ms,
+                         1700000000000);
 }
 
 void core_bed_open(struct core_bed *bed)
@@ -243,6 +279,7 @@ void core_bed_close(struct core_bed *bed)
         shared_unref(bed->entries[i].data);
     }
     free(bed->entries);
+    buffer_free(&bed->image);
     arena_free(&bed->arena);
 }
 

@@ -40,8 +40,20 @@ struct core_bed {
     struct raft_entry *entries;
     size_t entry_count, entry_capacity;
     struct raft_hard_state hard_state;
+    struct raft_position log_base; /* entries follow it */
+    bool forgets_log;              /* checkpoints leave nothing before them */
+    uint64_t log_first;            /* older ones cannot be read any more */
+
+    /* Images (core_bed_image.c) */
+    struct buffer image;                /* the last one that arrived: what CORE_INSTALL installs */
+    size_t installed, refused, retired; /* how many */
     struct arena arena;
 };
+
+int core_bed_install(struct core_bed *bed, struct core_install *install);
+void core_bed_retire(struct core_env *env, struct kv *kv);
+/* Exports a view as members get it. */
+void core_bed_export(struct backend_read *view, struct buffer *out);
 
 /* A new member, alone, that has not had a turn yet; core_bed_ready then brings it to where clients are served. Fields
  * that are to differ from their defaults are set in the zeroed bed before. */
