@@ -151,7 +151,9 @@ static bool give(struct long_scan *s, struct bytes key, struct bytes value)
 
 static bool give_run(struct long_scan *s)
 {
-    qsort_r(s->rows, s->count, sizeof s->rows[0], compare, s);
+    if (s->count > 1) { /* without rows there is no array */
+        qsort_r(s->rows, s->count, sizeof s->rows[0], compare, s);
+    }
     for (size_t i = 0; i < s->count && !s->stopped; i++) {
         const struct long_row *row = &s->rows[i];
         give(s, key_of(s, row), bytes_of(s->bytes.data + row->value_at, row->value_len));

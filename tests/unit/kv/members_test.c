@@ -1,6 +1,7 @@
 /* Members: their JSON as Go writes and reads it, conf changes as etcd judges them. */
 #include "kv/members_json.h"
 #include "tests/support/kv_bed.h"
+#include "tests/support/member_change.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,46 +73,8 @@ static void test_json_is_read_as_go_reads_it(void **state)
 
 /* ---------------------------------------------------------------------------------------------- conf changes --- */
 
-static int change(struct kv_bed *bed, int type, uint64_t id, const char *json)
-{
-    int error;
-    struct buffer data = {0};
-    uint8_t head[32], *p = head;
-    *p++ = 0x10;
-    *p++ = (uint8_t)type;
-    *p++ = 0x18;
-    p += varint_put(p, id);
-    buffer_append(&data, head, (size_t)(p - head));
-    if (json != NULL) {
-        p = head;
-        *p++ = 0x22;
-        p += varint_put(p, strlen(json));
-        buffer_append(&data, head, (size_t)(p - head));
-        buffer_append(&data, json, strlen(json));
-    }
-    kv_bed_entry(bed, KV_ENTRY_CONF_CHANGE, buffer_bytes(&data), &error);
-    buffer_free(&data);
-    assert_true(bed->apply.effects & KV_EFFECT_CONF_CHANGE);
-    assert_int_equal(bed->apply.conf_change.node_id, error == 0 ? id : 0);
-    return error;
-}
-
 #define MEMBER(id, url) "{\"id\":" #id ",\"peerURLs\":[\"" url "\"]}"
 #define LEARNER(id, url) "{\"id\":" #id ",\"peerURLs\":[\"" url "\"],\"isLearner\":true}"
-
-static void expect_members(struct kv_bed *bed, const char *expected)
-{
-    struct buffer text = {0};
-    size_t count;
-    const struct kv_member *members = kv_members(bed->kv, &count);
-    for (size_t i = 0; i < count; i++) {
-        buffer_printf(&text, "%llu%s=%s ", (unsigned long long)members[i].id, members[i].learner ? "L" : "",
-                      members[i].peer_url_count == 0 ? "" : members[i].peer_urls[0]);
-    }
-    buffer_append(&text, "", 1);
-    assert_string_equal((char *)text.data, expected);
-    buffer_free(&text);
-}
 
 static void expect_row(struct kv_bed *bed, enum backend_table table, const char *key, const char *value)
 {
@@ -132,25 +95,26 @@ static void test_members_come_and_go_as_the_log_says(void **state)
     (void)state;
     struct kv_bed bed;
     kv_bed_open(&bed, NULL);
-    assert_int_equal(change(&bed, ADD, 17, MEMBER(17, "u17")), 0);
-    assert_int_equal(change(&bed, ADD, 3, MEMBER(3, "u3")), 0);
-    assert_int_equal(change(&bed, ADD_LEARNER, 9, LEARNER(9, "u9")), 0);
-    expect_members(&bed, "3=u3 9L=u9 17=u17 ");
+    assert_int_equal(member_change(&bed, ADD, 17, MEMBER(17, "u17")), 0);
+    assert_int_equal(member_change(&bed, ADD, 3, MEMBER(3, "u3")), 0);
+    assert_int_equal(member_change(&bed, ADD_LEARNER, 9, LEARNER(9, "u9")), 0);
+    member_change_expect(&bed, "3=u3 9L=u9 17=u17 ");
     expect_row(&bed, BACKEND_META, "confState", "{\"voters\":[3,17],\"learners\":[9],\"auto_leave\":false}");
     expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"u9\"],\"isLearner\":true}");
-    assert_int_equal(change(&bed, UPDATE, 9, MEMBER(9, "new9")), 0); /* no isLearner in there, and a learner still */
+    assert_int_equal(member_change(&bed, UPDATE, 9, MEMBER(9, "new9")),
+                     0); /* no isLearner in there, and a learner still */
     expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"new9\"],\"isLearner\":true}");
-    assert_int_equal(change(&bed, UPDATE, 9, MEMBER(9, "u9")), 0);
-    assert_int_equal(change(&bed, ADD, 9, "{\"id\":9,\"peerURLs\":null,\"isPromote\":true}"), 0);
+    assert_int_equal(member_change(&bed, UPDATE, 9, MEMBER(9, "u9")), 0);
+    assert_int_equal(member_change(&bed, ADD, 9, "{\"id\":9,\"peerURLs\":null,\"isPromote\":true}"), 0);
     expect_row(&bed, BACKEND_MEMBERS, "9", "{\"id\":9,\"peerURLs\":[\"u9\"]}");
-    assert_int_equal(change(&bed, UPDATE, 17, MEMBER(17, "new")), 0);
+    assert_int_equal(member_change(&bed, UPDATE, 17, MEMBER(17, "new")), 0);
     expect_row(&bed, BACKEND_MEMBERS, "11", "{\"id\":17,\"peerURLs\":[\"new\"]}");
-    assert_int_equal(change(&bed, REMOVE, 3, NULL), 0);
-    expect_members(&bed, "9=u9 17=new ");
+    assert_int_equal(member_change(&bed, REMOVE, 3, NULL), 0);
+    member_change_expect(&bed, "9=u9 17=new ");
     expect_row(&bed, BACKEND_MEMBERS, "3", NULL);
     expect_row(&bed, BACKEND_MEMBERS_REMOVED, "3", "removed");
     kv_bed_crash(&bed, 0);
-    expect_members(&bed, "9=u9 17=new ");
+    member_change_expect(&bed, "9=u9 17=new ");
     assert_true(kv_member_removed(bed.kv, 3));
     kv_bed_close(&bed);
 }
@@ -160,21 +124,22 @@ static void test_refused_changes_are_voided_and_change_nothing(void **state)
     (void)state;
     struct kv_bed bed;
     kv_bed_open(&bed, NULL);
-    change(&bed, ADD, 1, MEMBER(1, "u1"));
-    change(&bed, ADD, 2, MEMBER(2, "u2"));
-    change(&bed, ADD_LEARNER, 3, LEARNER(3, "u3"));
-    change(&bed, REMOVE, 2, NULL);
-    assert_int_equal(change(&bed, ADD, 1, MEMBER(1, "other")), ERR_MEMBER_EXIST);
-    assert_int_equal(change(&bed, ADD, 2, MEMBER(2, "u2")), ERR_MEMBER_NOT_FOUND); /* removed once: never again */
-    assert_int_equal(change(&bed, ADD, 4, MEMBER(4, "u1")), ERR_PEER_URL_EXIST);
-    assert_int_equal(change(&bed, ADD_LEARNER, 4, LEARNER(4, "u4")), ERR_TOO_MANY_LEARNERS);
-    assert_int_equal(change(&bed, ADD, 1, "{\"id\":1,\"isPromote\":true}"), ERR_MEMBER_NOT_LEARNER);
-    assert_int_equal(change(&bed, ADD, 8, "{\"id\":8,\"isPromote\":true}"), ERR_MEMBER_NOT_FOUND);
-    assert_int_equal(change(&bed, UPDATE, 8, MEMBER(8, "u8")), ERR_MEMBER_NOT_FOUND);
-    assert_int_equal(change(&bed, UPDATE, 1, MEMBER(1, "u3")), ERR_PEER_URL_EXIST);
-    assert_int_equal(change(&bed, REMOVE, 8, NULL), ERR_MEMBER_NOT_FOUND);
-    assert_int_equal(change(&bed, REMOVE, 2, NULL), ERR_MEMBER_NOT_FOUND);
-    expect_members(&bed, "1=u1 3L=u3 ");
+    member_change(&bed, ADD, 1, MEMBER(1, "u1"));
+    member_change(&bed, ADD, 2, MEMBER(2, "u2"));
+    member_change(&bed, ADD_LEARNER, 3, LEARNER(3, "u3"));
+    member_change(&bed, REMOVE, 2, NULL);
+    assert_int_equal(member_change(&bed, ADD, 1, MEMBER(1, "other")), ERR_MEMBER_EXIST);
+    assert_int_equal(member_change(&bed, ADD, 2, MEMBER(2, "u2")),
+                     ERR_MEMBER_NOT_FOUND); /* removed once: never again */
+    assert_int_equal(member_change(&bed, ADD, 4, MEMBER(4, "u1")), ERR_PEER_URL_EXIST);
+    assert_int_equal(member_change(&bed, ADD_LEARNER, 4, LEARNER(4, "u4")), ERR_TOO_MANY_LEARNERS);
+    assert_int_equal(member_change(&bed, ADD, 1, "{\"id\":1,\"isPromote\":true}"), ERR_MEMBER_NOT_LEARNER);
+    assert_int_equal(member_change(&bed, ADD, 8, "{\"id\":8,\"isPromote\":true}"), ERR_MEMBER_NOT_FOUND);
+    assert_int_equal(member_change(&bed, UPDATE, 8, MEMBER(8, "u8")), ERR_MEMBER_NOT_FOUND);
+    assert_int_equal(member_change(&bed, UPDATE, 1, MEMBER(1, "u3")), ERR_PEER_URL_EXIST);
+    assert_int_equal(member_change(&bed, REMOVE, 8, NULL), ERR_MEMBER_NOT_FOUND);
+    assert_int_equal(member_change(&bed, REMOVE, 2, NULL), ERR_MEMBER_NOT_FOUND);
+    member_change_expect(&bed, "1=u1 3L=u3 ");
     kv_bed_close(&bed);
 }
 
