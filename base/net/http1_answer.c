@@ -86,6 +86,12 @@ static void put_head(struct http1 *h, int status, const char *content_type)
     }
 }
 
+/* Of a body that somebody took but wants nothing of: did all of it come with the head? Then it can be skipped. */
+static bool body_is_here(const struct http1 *h)
+{
+    return !h->head.chunked && h->body_given == 0 && h->head.length <= h->in.len;
+}
+
 /* The answer is complete: the next request, or the end. */
 static void answered(struct http1 *h)
 {
@@ -95,8 +101,7 @@ static void answered(struct http1 *h)
     h->streaming = h->asked = false;
     h->connection->urgent = false;
     if (h->phase == HTTP1_TAKEN) { /* the rest of the body is of no use */
-        h->keep_alive = false;
-        h->in.len = 0;
+        buffer_consume(&h->in, body_is_here(h) ? (size_t)h->head.length : h->in.len);
     }
     buffer_free(&h->body);
     arena_reset(&h->request.arena);
@@ -119,7 +124,7 @@ void http1_respond(struct http1_request *request, int status, const char *conten
 {
     struct http1 *h = http1_of(request);
     CHECK((h->phase == HTTP1_HANDLER || h->phase == HTTP1_TAKEN) && !h->streaming, "answered twice");
-    h->keep_alive = h->keep_alive && h->phase == HTTP1_HANDLER;
+    h->keep_alive = h->keep_alive && (h->phase == HTTP1_HANDLER || body_is_here(h));
     put_head(h, status, content_type);
     if (status != 204 && status >= 200) {
         buffer_printf(&h->out, "Content-Length: %zu\r\n", body.len);
@@ -151,7 +156,7 @@ void http1_stream_begin(struct http1_request *request, int status, const char *c
 {
     struct http1 *h = http1_of(request);
     CHECK((h->phase == HTTP1_HANDLER || h->phase == HTTP1_TAKEN) && !h->streaming, "answered twice");
-    h->keep_alive = h->keep_alive && h->phase == HTTP1_HANDLER;
+    h->keep_alive = h->keep_alive && (h->phase == HTTP1_HANDLER || body_is_here(h));
     if (h->head.minor == 0) {
         h->keep_alive = false;
     }

@@ -162,7 +162,7 @@ void peer_call_cancel(struct peer_call *call); /* done does not come; no effect 
 /* --- the peer port ---------------------------------------------------------------------------------------------------
  */
 
-/* For http1_options.take: a request whose body comes in pieces (POST /raft/snapshot). owner is the transport. */
+/* For http1_options.take: requests whose bodies may be large (POST /raft, /raft/snapshot). owner is the transport. */
 bool peer_take(void *owner, struct http1_request *request);
 /* /raft, /raft/snapshot, /raft/stream/KIND/ID; false if the path is none of these. owner is the transport. */
 bool peer_handle(void *owner, struct http1_request *request);

@@ -5,6 +5,7 @@
  *     stream_out.c   a stream that another member has asked for: this one writes
  *     stream_in.c    a stream that this member has asked for: it dials, reads and dials again
  *     pipeline.c     POST /raft
+ *     post_in.c      the other side of it
  *     image_out.c    POST /raft/snapshot, sending
  *     image_in.c     POST /raft/snapshot, receiving
  *     probe.c        GET /raft/probing
@@ -169,7 +170,8 @@ struct peer_transport {
     char cluster_hex[20];
     struct list peers;
     size_t remote_count;
-    struct list images_out, images_in, calls;
+    struct list images_out, images_in, posts_in, calls;
+    size_t post_bytes; /* of bodies of /raft that are not all there yet */
     size_t image_out_count;
     struct peer_pool pool;
     struct loop_timer probe_timer;
@@ -206,6 +208,9 @@ void peer_refusal(struct peer *peer, int status, const char *text);
 /* etcd's 500 "error processing raft message", after which it cuts the connection in the midst of the body. */
 void peer_not_processed(struct http1_request *request);
 
+/* post_in.c */
+bool post_in_take(struct peer_transport *t, struct http1_request *request);
+void post_in_close_all(struct peer_transport *t);
 /* image_in.c */
 bool image_in_take(struct peer_transport *t, struct http1_request *request);
 void image_in_close_all(struct peer_transport *t);

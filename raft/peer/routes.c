@@ -2,26 +2,6 @@
 #include "base/error.h"
 #include "raft/peer/peer_impl.h"
 
-/* --- /raft --- */
-
-static void pipeline(struct peer_transport *t, struct http1_request *request)
-{
-    struct raft_message message;
-    struct raft_message_owner owner = {0};
-    if (!peer_admit(t, request)) {
-        return;
-    }
-    peer_meet(t, request);
-    if (raft_message_decode(request->body, &message, &owner) != 0) {
-        http1_error(request, 400, "error unmarshalling raft message");
-    } else if (peer_deliver(t, &message) != 0) {
-        peer_not_processed(request);
-    } else {
-        http1_respond_text(request, 204, NULL, "");
-    }
-    raft_message_owner_free(&owner);
-}
-
 /* --- /raft/stream/ --- */
 
 /* /raft/stream/message/ID or …/msgapp/ID; *from is the last part. */
@@ -104,17 +84,15 @@ static bool refused_method(struct http1_request *request, const char *method)
 
 bool peer_take(void *owner, struct http1_request *request)
 {
-    return bytes_equal(request->path, bytes_str("/raft/snapshot")) && image_in_take(owner, request);
+    return bytes_equal(request->path, bytes_str("/raft"))            ? post_in_take(owner, request)
+           : bytes_equal(request->path, bytes_str("/raft/snapshot")) ? image_in_take(owner, request)
+                                                                     : false;
 }
 
 bool peer_handle(void *owner, struct http1_request *request)
 {
     struct peer_transport *t = owner;
-    if (bytes_equal(request->path, bytes_str("/raft"))) {
-        if (!refused_method(request, "POST")) {
-            pipeline(t, request);
-        }
-    } else if (bytes_equal(request->path, bytes_str("/raft/snapshot"))) {
+    if (bytes_equal(request->path, bytes_str("/raft")) || bytes_equal(request->path, bytes_str("/raft/snapshot"))) {
         refused_method(request, "POST"); /* a POST was taken before it came here */
     } else if (below(request->path, "/raft/stream/")) {
         if (!refused_method(request, "GET")) {

@@ -316,6 +316,7 @@ struct peer_transport *peer_transport_new(const struct peer_config *config)
     list_init(&t->peers);
     list_init(&t->images_out);
     list_init(&t->images_in);
+    list_init(&t->posts_in);
     list_init(&t->calls);
     peer_pool_init(&t->pool);
     peer_make_headers(t);
@@ -356,6 +357,7 @@ void peer_transport_free(struct peer_transport *t)
     }
     image_out_close(t, NULL);
     image_in_close_all(t);
+    post_in_close_all(t);
     call_close_all(t);
     free_peers(t);
     loop_timer_stop(t->config.loop, &t->probe_timer);

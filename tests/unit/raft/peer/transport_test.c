@@ -117,6 +117,19 @@ static void test_before_streams_stand_messages_go_by_post(void **state)
     assert_true(peer_active_since_ms(A->transport, 2) != 0);
 }
 
+static void test_an_append_too_large_for_other_requests_goes_by_post(void **state)
+{
+    struct peer_bed *bed = *state;
+    struct shared *data = shared_new((size_t)9 << 20);
+    memset(data->data, 'x', data->len);
+    peer_bed_introduce(bed, 0, 1);
+    send_append(bed, 1, 1, data);
+    assert_true(peer_bed_until(bed, 5000, B->entries == 1));
+    assert_int_equal(B->entry_bytes, 9 << 20);
+    assert_int_equal(A->unreachable, 0);
+    shared_unref(data);
+}
+
 static void test_who_speaks_to_a_member_that_knows_nobody_gets_an_answer(void **state)
 {
     struct peer_bed *bed = *state;
@@ -570,6 +583,7 @@ int main(void)
         connected(test_appends_keep_their_order_and_their_data),
         connected(test_an_entry_larger_than_any_buffer_arrives),
         alone(test_before_streams_stand_messages_go_by_post),
+        alone(test_an_append_too_large_for_other_requests_goes_by_post),
         alone(test_who_speaks_to_a_member_that_knows_nobody_gets_an_answer),
         alone(test_messages_to_nobody_are_dropped),
         connected(test_an_unreachable_member_is_reported_and_found_again),
