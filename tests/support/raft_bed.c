@@ -9,7 +9,6 @@ struct raft_bed *raft_bed_new(uint64_t seed)
 {
     struct raft_bed *bed = mem_zalloc(sizeof *bed);
     bed->seed = seed;
-    bed->now_ms = 1000;
     raft_bed_truth_new(bed);
     return bed;
 }
@@ -51,12 +50,27 @@ struct raft_bed_member *raft_bed_add(struct raft_bed *bed, uint64_t id, const st
     struct raft_bed_member *m = &bed->members[bed->member_count++];
     m->bed = bed;
     m->id = id;
+    m->now_ms = 1000;
     m->jobs_tail = &m->jobs;
     m->config = (struct raft_config){.id = id, .pre_vote = true};
     if (conf != NULL) {
         bootstrap(m, conf);
     }
     return m;
+}
+
+struct raft_bed_member *raft_bed_add_plain(struct raft_bed *bed, uint64_t id, const struct raft_conf_state *conf)
+{
+    struct raft_bed_member *m = raft_bed_add(bed, id, NULL);
+    raft_conf_state_copy(&m->store.conf, conf);
+    return m;
+}
+
+void raft_bed_log_append(struct raft_bed_member *m, uint64_t term)
+{
+    const struct raft_entry e = {.index = m->start.index + m->log_count + 1, .term = term};
+    log_append(m, &e);
+    m->state.term = m->state.term > term ? m->state.term : term;
 }
 
 struct raft_bed_member *raft_bed_find(struct raft_bed *bed, uint64_t id)
@@ -222,7 +236,7 @@ void raft_bed_start(struct raft_bed_member *m)
 {
     CHECK(m->raft == NULL);
     m->config.seed = m->bed->seed + m->id * 1000 + m->lives++;
-    m->config.now_ms = m->bed->now_ms;
+    m->config.now_ms = m->now_ms;
     m->config.conf = m->store.conf;
     m->config.hard_state = m->state;
     m->config.snapshot = m->start;
@@ -239,6 +253,8 @@ void raft_bed_start(struct raft_bed_member *m)
     m->answer_count = 0;
     m->role = RAFT_FOLLOWER;
     m->leader = RAFT_NONE;
+    m->term = m->state.term;
+    m->vote = m->state.vote;
 }
 
 void raft_bed_crash(struct raft_bed_member *m, size_t keep)
@@ -433,7 +449,7 @@ static void write_down(struct raft_bed_member *m, const struct raft_update *u)
         }
         buffer_printf(t, "\n");
     }
-    if (u->hard_state_changed && u->must_sync) {
+    if (u->hard_state_changed && (u->hard_state.term != m->term || u->hard_state.vote != m->vote)) {
         buffer_printf(t, "%" PRIx64 ": saves term %" PRIu64 " vote %" PRIx64 "\n", m->id, u->hard_state.term,
                       u->hard_state.vote);
     }
@@ -488,6 +504,7 @@ static void carry_out(struct raft_bed_member *m, const struct raft_update *u)
     m->installing = m->installing || u->snapshot != NULL;
     m->leader = u->leader;
     m->term = u->term;
+    m->vote = u->hard_state.vote;
     m->commit = u->commit;
     m->deadline_ms = u->deadline_ms;
 }
@@ -516,13 +533,18 @@ void raft_bed_settle(struct raft_bed_member *m)
 
 /* --- all together --- */
 
+void raft_bed_pass(struct raft_bed_member *m, uint64_t ms)
+{
+    m->now_ms += ms;
+    if (m->raft != NULL) {
+        raft_tick(m->raft, m->now_ms);
+    }
+}
+
 void raft_bed_tick(struct raft_bed *bed, uint64_t ms)
 {
-    bed->now_ms += ms;
     for (size_t i = 0; i < bed->member_count; i++) {
-        if (bed->members[i].raft != NULL) {
-            raft_tick(bed->members[i].raft, bed->now_ms);
-        }
+        raft_bed_pass(&bed->members[i], ms);
     }
 }
 

@@ -29,6 +29,7 @@ struct raft_bed_member {
     struct raft_bed *bed;
     uint64_t id;
     struct raft *raft; /* NULL: down */
+    uint64_t now_ms;   /* its own clock; raft_bed_tick moves all of them */
     struct raft_config config;
 
     /* the disk */
@@ -50,7 +51,7 @@ struct raft_bed_member {
     uint64_t install_term;
 
     /* what the last update said */
-    uint64_t leader, term, commit, deadline_ms;
+    uint64_t leader, term, vote, commit, deadline_ms;
     enum raft_role role;
     struct raft_read answers[64]; /* the test takes them out */
     size_t answer_count;
@@ -65,7 +66,6 @@ struct raft_bed_packet {
 };
 
 struct raft_bed {
-    uint64_t now_ms;
     uint64_t seed;
     struct raft_bed_member members[RAFT_BED_MEMBERS];
     size_t member_count;
@@ -84,6 +84,9 @@ void raft_bed_free(struct raft_bed *bed);
 /* A member of a new cluster of these voters and learners, or one that is to join (conf NULL), not running.
  * raft_bed_member.config may be changed before it starts. */
 struct raft_bed_member *raft_bed_add(struct raft_bed *bed, uint64_t id, const struct raft_conf_state *conf);
+/* One with this configuration whose log is still empty: for dialogues, in which indexes begin at 1. */
+struct raft_bed_member *raft_bed_add_plain(struct raft_bed *bed, uint64_t id, const struct raft_conf_state *conf);
+void raft_bed_log_append(struct raft_bed_member *m, uint64_t term);       /* onto the disk of one that isn't running */
 struct raft_bed_member *raft_bed_find(struct raft_bed *bed, uint64_t id); /* NULL: there is none */
 void raft_bed_start(struct raft_bed_member *m);                           /* from what its disk has */
 /* Down at once; of the jobs that are under way the first `keep` reached the disk, the rest is lost. */
@@ -104,7 +107,8 @@ void raft_bed_deliver(struct raft_bed *bed, size_t at);
 void raft_bed_drop(struct raft_bed *bed, size_t at);
 void raft_bed_copy(struct raft_bed *bed, size_t at); /* once more, at the end */
 
-/* Time passes for all that run. */
+/* Time passes for all that run, or for one. */
+void raft_bed_pass(struct raft_bed_member *m, uint64_t ms);
 void raft_bed_tick(struct raft_bed *bed, uint64_t ms);
 /* Everything that is under way comes to its end, over and over, until nothing moves. */
 void raft_bed_quiesce(struct raft_bed *bed);
