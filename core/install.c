@@ -210,5 +210,8 @@ void install_free(struct core *core)
         core->env->retire(core->env, core->retired[i]);
     }
     free(core->retired);
+    if (core->install.kv != NULL) {
+        core->env->retire(core->env, core->install.kv); /* built, and never used */
+    }
     raft_conf_state_free(&core->install.conf);
 }

@@ -161,7 +161,6 @@ void sim_check_image(struct sim_member *m, struct raft_position at)
         append(shadow, (struct sim_shadow_entry){.term = c->log[i].term, .digest = c->log[i].digest});
     }
     shadow->durable = at.index;
-    shadow->applied = at.index;
 }
 
 void sim_shadow_free(struct sim_shadow *shadow)

@@ -5,6 +5,7 @@
  *   member.c       a member's clock, its turn, who is there
  *   jobs.c         the core's world: log, store and worker, each late by a random while
  *   net.c          messages on their way, links that are cut
+ *   image.c        images on their way, and generations built from them
  *   peer_call.c    requests to another member's peer port
  *   nemesis.c      faults
  *   reshape.c      members added, promoted, removed; leadership handed over
@@ -96,6 +97,12 @@ enum sim_member_state {
     SIM_UP,
 };
 
+/* An image that was received: durable. */
+struct sim_image_file {
+    struct raft_position at;
+    struct buffer bytes;
+};
+
 struct sim_member {
     struct sim *sim;
     unsigned slot;
@@ -107,6 +114,10 @@ struct sim_member {
     struct memory_fs *disk;
     struct backend *backend;
     size_t commits_told; /* commits that the core knows to be durable */
+    struct sim_image_file *images;
+    size_t image_count;
+    struct backend *built; /* from an image, not in its place yet */
+    bool imaged;           /* entries before an image may be others than those that were committed */
     struct sim_shadow shadow;
 
     /* clock: local time passed clock_base when true time was clock_from, and runs at rate thousandths */
@@ -177,7 +188,8 @@ struct sim {
     uint64_t first_ids[SIM_MEMBERS_MAX];
     struct sim_member *acting; /* whose turn it is */
     struct sim_net net;
-    struct list calls; /* of struct sim_call */
+    struct list calls;  /* of struct sim_call */
+    struct list images; /* of struct sim_image */
     struct sim_nemesis nemesis;
     struct sim_reshape reshape;
     bool ending; /* nothing goes wrong any more */
@@ -218,6 +230,7 @@ struct sim_member *sim_leader(struct sim *s);      /* of the highest term; NULL 
 void sim_member_quiet(struct sim_member *m);       /* nothing will happen to it any more of what is planned */
 
 /* life.c */
+struct kv_config sim_kv_config(const struct sim_member *m);
 void sim_life_start(struct sim_member *m); /* m->crashed when the disk gave out; failures are reported */
 void sim_life_crash(struct sim_member *m);
 void sim_life_stop(struct sim_member *m); /* an orderly end, after core_stopped */

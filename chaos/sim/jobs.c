@@ -2,6 +2,7 @@
  * job is carried out at one moment and reported at a later one; a crash may come in between. */
 #include "base/check.h"
 #include "base/error.h"
+#include "chaos/sim/image.h"
 #include "chaos/sim/internal.h"
 #include "raft/wal/snap_file.h"
 #include "tests/support/memory_fs.h"
@@ -88,6 +89,9 @@ static int checkpoint(struct sim_member *m, struct core_checkpoint *c)
     }
     free(reason);
     c->first_index = wal_first_index(m->wal);
+    if (error == 0 && c->kv != NULL && !sim_disk_dead(m)) { /* of an image: the log goes on behind it */
+        sim_check_image(m, c->at);
+    }
     return error;
 }
 
@@ -135,12 +139,25 @@ static void run_store_job(struct sim_member *m, struct core_job *job)
     case CORE_VIEW:
         job->error = backend_view_open(m->backend, &job->view);
         break;
+    case CORE_PLACE:
+        sim_image_place(m, job->install.at);
+        break;
     default:
         job->error = backend_repack(m->backend, job->repack.budget_bytes, &job->repack.cursor);
         break;
     }
     if (job->error != 0) {
         sim_fail(m->sim, "store job %d failed: %s", (int)job->kind, error_name(job->error));
+    }
+    finish(m, job);
+}
+
+static void run_work(struct sim_member *m, struct core_job *job)
+{
+    if (job->kind == CORE_INSTALL) {
+        job->error = sim_image_build(m, job->install.at, &job->install.kv);
+    } else {
+        job->error = job->work.run(job->work.arg);
     }
     finish(m, job);
 }
@@ -161,8 +178,7 @@ static void run_queue(struct sim_member *m, struct sim_queue *queue)
         if (queue == &m->store_queue) {
             run_store_job(m, job);
         } else {
-            job->error = job->work.run(job->work.arg);
-            finish(m, job);
+            run_work(m, job);
         }
     }
 }
@@ -204,13 +220,13 @@ uint64_t sim_jobs_due(const struct sim_member *m)
 static void checkpoint_data(struct sim_member *m, struct core_checkpoint *c)
 {
     size_t count;
-    const struct kv_member *members = kv_members(m->kv, &count);
+    const struct kv_member *members = kv_members(c->kv != NULL ? c->kv : m->kv, &count);
     struct snap_file_member *list = mem_zalloc((count + 1) * sizeof *list);
     for (size_t i = 0; i < count; i++) {
         list[i] = (struct snap_file_member){.id = members[i].id, .name = members[i].name};
     }
     buffer_free(&c->data_owner);
-    snap_file_v2_json(&c->data_owner, list, count, NULL, 0, kv_cluster_version(m->kv));
+    snap_file_v2_json(&c->data_owner, list, count, NULL, 0, kv_cluster_version(c->kv != NULL ? c->kv : m->kv));
     c->data = buffer_bytes(&c->data_owner);
     free(list);
 }
@@ -223,6 +239,7 @@ static struct sim_queue *queue_of(struct sim_member *m, enum core_job_kind kind)
     case CORE_LOG_READ:
         return &m->log_queue;
     case CORE_WORK:
+    case CORE_INSTALL:
         return &m->work_queue;
     default:
         return &m->store_queue;
@@ -285,6 +302,8 @@ static void give_back(struct sim_member *m, struct core_job *job)
         CHECK(backend_view_open(m->backend, &job->view) == 0);
     } else if (job->kind == CORE_CHECKPOINT) {
         job->checkpoint.first_index = 0;
+    } else if (job->kind == CORE_INSTALL && job->install.kv == NULL) {
+        job->error = ERR_STOPPED;
     }
     core_job_done(m->core, job);
 }

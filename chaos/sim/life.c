@@ -1,5 +1,6 @@
 /* A member's life: put together from its disk as cmd/kedge/member.c does it, taken apart by a crash. */
 #include "base/error.h"
+#include "chaos/sim/image.h"
 #include "chaos/sim/internal.h"
 #include "raft/ids.h"
 #include "tests/support/memory_fs.h"
@@ -92,7 +93,13 @@ static bool open_log(struct sim_member *m)
 /* Every entry that the segments still have goes to the checker. */
 static bool show_log(struct sim_member *m)
 {
-    uint64_t at = wal_first_index(m->wal);
+    uint64_t at = m->imaged ? m->contents.first_index : wal_first_index(m->wal);
+    const struct raft_position snapshot = m->contents.snapshot;
+    if (snapshot.index > m->shadow.count) { /* an image, and the crash came while it was recorded */
+        sim_check_image(m, snapshot);
+        m->imaged = true;
+        at = m->contents.first_index;
+    }
     while (at <= m->contents.last_index) {
         struct raft_entry *entries = NULL;
         size_t count = 0;
@@ -112,17 +119,42 @@ static bool show_log(struct sim_member *m)
     return !m->sim->result->failed;
 }
 
-static bool open_state(struct sim_member *m)
+struct kv_config sim_kv_config(const struct sim_member *m)
 {
-    const struct kv_config settings = {
+    return (struct kv_config){
         .member_id = m->id,
         .lease = {.min_ttl_s = 2, .retry_ms = 5000 + 2 * SIM_ELECTION_MS, .hash_seed = m->sim->config.seed},
     };
-    char *reason = NULL;
-    int error = kv_open(&settings, m->backend, &m->kv, &reason);
-    if (!went_well(m, error, "the store cannot be used", reason)) {
+}
+
+/* The log says that an image was taken over, and the store is still the one before it (cmd/kedge/member.c). */
+static bool take_image(struct sim_member *m)
+{
+    const struct raft_position at = m->contents.snapshot;
+    struct kv *kv;
+    if (at.index <= kv_applied_index(m->kv)) {
+        return true;
+    }
+    if (sim_image_build(m, at, &kv) != 0) {
         return false;
     }
+    struct backend *before = m->backend;
+    sim_image_place(m, at);
+    kv_close(m->kv);
+    backend_close(before);
+    m->kv = kv;
+    return true;
+}
+
+static bool open_state(struct sim_member *m)
+{
+    const struct kv_config settings = sim_kv_config(m);
+    char *reason = NULL;
+    int error = kv_open(&settings, m->backend, &m->kv, &reason);
+    if (!went_well(m, error, "the store cannot be used", reason) || !take_image(m)) {
+        return false;
+    }
+    sim_image_remove_files(m);
     struct kv_stats stats = kv_stats(m->kv);
     const struct wal_contents *log = &m->contents;
     bool term_differs = stats.applied_index > 0 && stats.applied_term != 0 &&
@@ -201,7 +233,7 @@ static void make_core(struct sim_member *m, struct raft *raft)
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .election_ms = SIM_ELECTION_MS,
         .batch_interval_ms = 20 + (uint32_t)random_below(&m->sim->random, 200),
-        .snapshot_count = m->sim->config.members > 1 ? 1000000 : 10 + random_below(&m->sim->random, 200),
+        .snapshot_count = 10 + random_below(&m->sim->random, 200),
         .name = "sim",
         .client_urls = urls,
         .client_url_count = 1,
@@ -261,6 +293,7 @@ static void cut_clients(struct sim_member *m)
             sim_watcher_cut(&m->sim->watchers[i]);
         }
     }
+    sim_images_cut(m);
     sim_calls_cut(m);
     sim_reshape_cut(m);
     if (m->hash != NULL) {
@@ -275,9 +308,14 @@ static void take_apart(struct sim_member *m, bool orderly)
     if (m->core != NULL) {
         cut_clients(m);
         sim_jobs_abandon(m);
+        sim_images_cut(m); /* of views that were opened just now */
         core_free(m->core); /* and the state machine */
     } else if (m->kv != NULL) {
         kv_close(m->kv);
+    }
+    if (m->built != NULL) {
+        backend_close(m->built);
+        m->built = NULL;
     }
     watch_hub_free(m->hub);
     if (m->wal != NULL && orderly) {
@@ -342,6 +380,7 @@ void sim_life_crash(struct sim_member *m)
 
 static void throw_away(struct sim_member *m)
 {
+    sim_image_remove_files(m);
     backend_close(m->backend);
     memory_fs_free(m->disk);
     sim_shadow_free(&m->shadow);

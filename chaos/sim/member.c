@@ -150,6 +150,7 @@ static void turns(struct sim_member *m)
         s->acting = m;
         more = core_turn(m->core, sim_member_clock(m), WALL_BASE_MS + (int64_t)s->now_ms);
         s->acting = NULL;
+        m->kv = core_kv(m->core); /* an image may have brought another one */
         s->result->turns++;
         sim_check_role(m);
         sim_check_applied(m);

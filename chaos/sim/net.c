@@ -3,6 +3,7 @@
  * come late, twice (but for proposals: a stream repeats nothing, and nobody looks for doubled ones), or after what was
  * sent later. A cut link swallows everything, also what is under way; the sender sometimes notices. */
 #include "base/check.h"
+#include "chaos/sim/image.h"
 #include "chaos/sim/internal.h"
 #include "raft/message.h"
 #include <stdlib.h>
@@ -234,4 +235,5 @@ void sim_net_env(struct core_env *env)
     env->members_changed = members_changed;
     env->active_since_ms = active_since_ms;
     sim_calls_env(env);
+    sim_image_env(env);
 }

@@ -3,6 +3,7 @@
  * more and must have everything. */
 #include "base/check.h"
 #include "base/error.h"
+#include "chaos/sim/image.h"
 #include "chaos/sim/internal.h"
 #include "tests/support/memory_fs.h"
 #include <stdarg.h>
@@ -86,6 +87,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t next_due(struct sim *s)
 {
     uint64_t due = earlier(sim_net_due(s), earlier(sim_nemesis_due(s), sim_calls_due(s)));
+    due = earlier(due, sim_images_due(s));
     for (unsigned i = 0; i < s->member_count; i++) {
         due = earlier(due, sim_member_due(&s->members[i]));
     }
@@ -117,6 +119,7 @@ static void moment(struct sim *s)
     }
     sim_net_run(s);
     sim_calls_run(s);
+    sim_images_run(s);
     if (!clients_first) {
         run_clients(s);
     }
@@ -352,6 +355,7 @@ static void set_up(struct sim *s)
         s->config.seconds = (unsigned)sim_between(s, 20, 120);
     }
     list_init(&s->calls);
+    list_init(&s->images);
     sim_check_init(s);
     sim_nemesis_init(s);
     for (unsigned i = 0; i < s->config.members; i++) {
@@ -383,6 +387,7 @@ static void tear_down(struct sim *s)
     sim_table_free(&s->born);
     sim_net_free(s);
     sim_calls_free(s);
+    sim_images_free(s);
     sim_check_free(s);
 }
 
