@@ -115,6 +115,11 @@ bool cli_bool(const struct cli_call *call, const char *name)
     return need_value(call, name)->truth;
 }
 
+bool cli_given(const struct cli_call *call, const char *name)
+{
+    return need_value(call, name)->given;
+}
+
 const char *cli_string(const struct cli_call *call, const char *name)
 {
     return need_value(call, name)->text;

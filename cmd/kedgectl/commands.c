@@ -134,6 +134,11 @@ static const char put_about[] =
     "A <value> that begins with a dash would be taken for a flag: put \"--\" before it. Without a <value> it is read\n"
     "from standard input, unless --ignore-value is given.";
 
+static const char snapshot_save_about[] =
+    "The file is written as FILE.part and gets its name when it is whole, compared with the server's checksum, and on\n"
+    "the disk. The backup is of one member: --endpoints must name one. Without --command-timeout it may take as long as\n"
+    "it takes.";
+
 static const char txn_about[] =
     "Reads from standard input, each list ended by an empty line: compares, operations for when all of them hold,\n"
     "operations for when one does not.\n"
@@ -194,7 +199,7 @@ static const struct cli_command commands[] = {
     MISSING("defrag", MAINTENANCE, "", "Give free space back to the file system"),
     TOP("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member", NULL, NULL, verb_move_leader),
     GROUP("snapshot", MAINTENANCE, "Backups"),
-    MISSING("snapshot save", NULL, "<filename>", "Write a backup to a file"),
+    VERB("snapshot save", "<filename>", "Write a backup to a file", snapshot_save_about, NULL, verb_snapshot_save),
     GROUP("downgrade", MAINTENANCE, "Going back to an older version"),
     MISSING("downgrade validate", NULL, "<version>", "Check whether it is possible"),
     MISSING("downgrade enable", NULL, "<version>", "Begin"),

@@ -14,6 +14,10 @@ static const char check_about[] =
     "Walks all pages of the store and trusts nothing in them: each page used once or free, keys in order, rows and pages\n"
     "counted, each row's checksum. The member must not run. The place of the first damage is told as an offset in the\n"
     "file.";
+
+static const char status_about[] =
+    "Reads all of a backup (a bbolt file, as snapshot save and etcd write it), checks its pages and its checksum, and\n"
+    "prints a hash of its content, the last revision, how many keys live, and its size.";
 /* clang-format on */
 
 static int run_version(struct cli_call *call)
@@ -35,7 +39,8 @@ static const struct cli_command commands[] = {
     MISSING("migrate", UTILITY, "", "Change a data folder's version"),
     {"snapshot", UTILITY, "", "Backups", NULL, NULL, false, false, false, NULL},
     MISSING("snapshot restore", NULL, "<filename>", "Make a data folder of a backup"),
-    MISSING("snapshot status", NULL, "<filename>", "Print what a backup holds"),
+    {"snapshot status", NULL, "<filename>", "Print what a backup holds", status_about, NULL, false, false, false,
+     commands_snapshot_status},
     VERB("completion", "bash", "Print a script that completes command lines", NULL, cli_run_completion),
     VERB("help", "[command]", "Say what a command does", NULL, cli_run_help),
     VERB("version", "", "Print the version", NULL, run_version),

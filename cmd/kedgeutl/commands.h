@@ -8,5 +8,7 @@ extern const struct cli_program kedgeutl;
 
 /* check DATA-DIR: walks the store's pages. Exit status 0 = whole; 1 = damaged, or not a store; 2 = in use. */
 int commands_check(struct cli_call *call);
+/* snapshot status FILE: what a backup holds. */
+int commands_snapshot_status(struct cli_call *call);
 
 #endif
