@@ -300,6 +300,7 @@ struct kv_member {
 const struct kv_member *kv_members(const struct kv *kv, size_t *count);
 const struct kv_member *kv_member(const struct kv *kv, uint64_t id); /* NULL if there is none */
 bool kv_member_removed(const struct kv *kv, uint64_t id);
+const uint64_t *kv_members_removed(const struct kv *kv, size_t *count); /* all of them, ascending; valid as long */
 /* Member list as Cluster.MemberList, MemberAdd … answer it (no header). */
 Etcdserverpb__Member **kv_member_list(const struct kv *kv, struct arena *arena, size_t *count);
 /* The first members of a new cluster as conf change entries' data, in the log's order (wal.md): appended by core to an

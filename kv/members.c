@@ -99,7 +99,12 @@ static void removed_add(struct members *members, uint64_t id)
         members->removed_capacity = members->removed_capacity == 0 ? 8 : members->removed_capacity * 2;
         members->removed = mem_realloc(members->removed, members->removed_capacity * sizeof members->removed[0]);
     }
-    members->removed[members->removed_count++] = id;
+    size_t at = members->removed_count++;
+    while (at > 0 && members->removed[at - 1] > id) {
+        members->removed[at] = members->removed[at - 1];
+        at--;
+    }
+    members->removed[at] = id;
 }
 
 void members_free(struct members *members)
@@ -131,6 +136,12 @@ bool kv_member_removed(const struct kv *kv, uint64_t id)
         }
     }
     return false;
+}
+
+const uint64_t *kv_members_removed(const struct kv *kv, size_t *count)
+{
+    *count = kv->members.removed_count;
+    return kv->members.removed;
 }
 
 /* --- rows --- */

@@ -82,7 +82,9 @@ static int checkpoint(struct engine *engine, struct core_checkpoint *checkpoint)
         log_fatal("failed to save a checkpoint", log_str("error", reason != NULL ? reason : wal_reason(engine->wal)));
     }
     log_info("saved snapshot to disk", log_uint("snapshot-index", checkpoint->at.index));
-    error = wal_release(engine->wal, checkpoint->at.index, engine->max_wals, NULL);
+    uint64_t kept = engine->catchup_entries; /* behind the checkpoint, for members that are behind */
+    uint64_t index = checkpoint->at.index > kept ? checkpoint->at.index - kept : 0;
+    error = wal_release(engine->wal, index, engine->max_wals, NULL);
     if (error == 0) {
         error = snap_file_purge(engine->fs, engine->snap_dir, engine->max_snapshots, &reason);
     }
@@ -334,7 +336,9 @@ void engine_v2_json(const struct kv *kv, struct buffer *out)
             .learner = members[i].learner,
         };
     }
-    snap_file_v2_json(out, list, count, NULL, 0, kv_cluster_version(kv));
+    size_t removed_count;
+    const uint64_t *removed = kv_members_removed(kv, &removed_count);
+    snap_file_v2_json(out, list, count, removed, removed_count, kv_cluster_version(kv));
     free(list);
 }
 

@@ -30,6 +30,7 @@ struct engine {
     const struct wal_fs *fs;
     const char *snap_dir; /* DIR/member/snap */
     size_t max_wals, max_snapshots;
+    uint64_t catchup_entries; /* --snapshot-catchup-entries; set after engine_start, 0 without */
     struct engine_thread log, store, worker, builder;
     const struct generation_config *generation; /* NULL: no image can be installed */
     atomic_bool giving_up;                      /* the log's thread stops waiting for space */

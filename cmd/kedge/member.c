@@ -485,6 +485,7 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     }
     engine_start(&member->engine, loop, member->wal, member->backend, wal_fs_posix(), member->snap_dir,
                  config->max_wals, config->max_snapshots);
+    member->engine.catchup_entries = config->snapshot_catchup_entries;
     engine_installs(&member->engine, &member->generation);
     make_core(member);
     engine_attach(&member->engine, member->core);
