@@ -26,6 +26,12 @@ static inline struct bytes bytes_str(const char *text)
     return bytes_of(text, strlen(text));
 }
 
+/* Without its first n bytes. */
+static inline struct bytes bytes_skip(struct bytes b, size_t n)
+{
+    return n == 0 ? b : bytes_of(b.data + n, b.len - n);
+}
+
 /* Order of plain unsigned bytes, a prefix before what it begins (the order of bbolt, LMDB and etcd). <0, 0, >0. */
 static inline int bytes_compare(struct bytes a, struct bytes b)
 {

@@ -134,6 +134,7 @@ static int decode_metadata(struct bytes in, struct raft_message *m, struct raft_
     while ((more = wire_next(&in, &f)) > 0) {
         if (f.tag == WIRE_TAG(METADATA_CONF, WIRE_BYTES)) {
             raft_conf_state_free(&o->conf);
+            m->snapshot_conf = &o->conf;
             if (raft_conf_state_decode(f.bytes, &o->conf) != 0) {
                 return ERR_MALFORMED;
             }
@@ -150,7 +151,6 @@ static int decode_snapshot(struct bytes in, struct raft_message *m, struct raft_
 {
     struct wire_field f;
     int more, error = 0;
-    m->snapshot_conf = &o->conf;
     while (error == 0 && (more = wire_next(&in, &f)) != 0) {
         if (more < 0) {
             error = ERR_MALFORMED;

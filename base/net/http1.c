@@ -213,7 +213,7 @@ static int next_piece(struct http1 *h, struct bytes *in, struct bytes *piece)
     }
     uint64_t left = h->head.length - h->body_given;
     *piece = bytes_of(in->data, left < in->len ? (size_t)left : in->len);
-    *in = bytes_of(in->data + piece->len, in->len - piece->len);
+    *in = bytes_skip(*in, piece->len);
     return 0;
 }
 

@@ -124,7 +124,7 @@ static void take_start(struct image_in *in, struct bytes *data)
     uint64_t missing = wanted - in->start.len;
     size_t n = missing < data->len ? (size_t)missing : data->len;
     buffer_append(&in->start, data->data, n);
-    *data = bytes_of(data->data + n, data->len - n);
+    *data = bytes_skip(*data, n);
     if (in->start.len < wanted) {
         return;
     }

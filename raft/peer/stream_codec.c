@@ -109,7 +109,7 @@ size_t stream_write(struct stream_writer *w, uint8_t *out, size_t cap)
             break;
         }
         n = put(w->data.data, w->data.len, out + total, cap - total);
-        w->data = bytes_of(w->data.data + n, w->data.len - n);
+        w->data = bytes_skip(w->data, n);
         total += n;
         if (w->data.len > 0) {
             break;
@@ -155,13 +155,13 @@ static bool take(struct stream_reader *r, struct bytes *in, struct bytes *unit)
     uint64_t wanted = wanted_bytes(r);
     if (r->partial.len == 0 && in->len >= wanted) {
         *unit = bytes_of(in->data, (size_t)wanted);
-        *in = bytes_of(in->data + wanted, in->len - (size_t)wanted);
+        *in = bytes_skip(*in, (size_t)wanted);
         return true;
     }
     size_t missing = (size_t)(wanted - r->partial.len);
     size_t n = missing < in->len ? missing : in->len;
     buffer_append(&r->partial, in->data, n);
-    *in = bytes_of(in->data + n, in->len - n);
+    *in = bytes_skip(*in, n);
     if (r->partial.len < wanted) {
         return false;
     }
