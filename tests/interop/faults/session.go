@@ -37,7 +37,7 @@ func beginSession(ctx context.Context, o *options, programs []string, seed uint6
 		return nil, err
 	}
 	s := &session{ctx: ctx, options: o, cluster: c, history: history.New(), random: rand.New(rand.NewPCG(seed, 1))}
-	s.load = &history.Load{Cluster: c, History: s.history, Clients: o.clients, Think: o.think, Keys: 8, Timeout: 3 * time.Second}
+	s.load = &history.Load{Cluster: c, History: s.history, Clients: o.clients, Think: o.think, Keys: 8, Timeout: 3 * time.Second, Past: o.kept / 2}
 	watching, stop := context.WithCancel(ctx)
 	s.stopWatches = stop
 	for _, kind := range []history.WatchKind{
@@ -49,9 +49,9 @@ func beginSession(ctx context.Context, o *options, programs []string, seed uint6
 		{Name: "the Go client's, of a prefix", Prefix: "k/", Previous: true, Official: true},
 	} {
 		kind.Official = kind.Official || kind.Name == "the Go client's"
-		s.history.StartWatch(watching, c, kind, 2)
+		s.history.StartWatch(watching, c, kind, 2, 0)
 	}
-	s.load.Start(ctx, seed)
+	s.load.Start(ctx, watching, seed)
 	s.background.Go(func() { s.compact(watching) })
 	return s, nil
 }

@@ -30,7 +30,11 @@ func (h *History) WaitWatches(revision int64, limit time.Duration) {
 	for time.Now().Before(deadline) {
 		behind := false
 		for _, w := range h.watches {
-			behind = behind || (w.Kind.Prefix == "" && w.position() < revision)
+			wanted := revision
+			if w.Until > 0 {
+				wanted = min(wanted, w.Until)
+			}
+			behind = behind || (w.Kind.Prefix == "" && w.position() < wanted)
 		}
 		if !behind {
 			// Those of a part of the keys can't tell; what they lack now is missing.
@@ -47,6 +51,10 @@ func (h *History) Check(upTo int64) *Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, w := range h.watches {
+		upTo := upTo
+		if w.Until > 0 {
+			upTo = min(upTo, w.Until)
+		}
 		w.events = w.events[:sort.Search(len(w.events), func(i int) bool { return w.events[i].Mod > upTo })]
 	}
 	v := &Verdict{Operations: len(h.ops), Watches: len(h.watches), Failures: slices.Clone(h.failures), Leases: len(h.leases)}
@@ -124,7 +132,7 @@ func sameEvent(a, b Event) bool {
 func (h *History) checkWatches(v *Verdict, log eventLog) {
 	for _, w := range h.watches {
 		next, wrong := 0, false
-		for revision := w.From; revision-2 < int64(len(log)) && !wrong; revision++ {
+		for revision := w.From; revision-2 < int64(len(log)) && !wrong && (w.Until == 0 || revision <= w.Until); revision++ {
 			for _, want := range log.at(revision) {
 				if !strings.HasPrefix(want.Key, w.Kind.Prefix) {
 					continue

@@ -27,8 +27,9 @@ type WatchKind struct {
 // Watch is one watcher: from its first revision on it wants each event once and
 // in order, whatever becomes of the members that it is connected to.
 type Watch struct {
-	Kind WatchKind
-	From int64
+	Kind  WatchKind
+	From  int64
+	Until int64 // 0: as long as there is anything
 
 	mu       sync.Mutex
 	events   []Event
@@ -51,10 +52,10 @@ func (w *Watch) take(h *History, events []*mvccpb.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range events {
-		event := Event{Delete: e.Type == mvccpb.Event_DELETE, Key: string(e.Kv.Key), Value: string(e.Kv.Value),
+		event := Event{Delete: e.Type == mvccpb.Event_DELETE, Key: string(e.Kv.Key), Value: short(e.Kv.Value),
 			Create: e.Kv.CreateRevision, Mod: e.Kv.ModRevision, Version: e.Kv.Version, Lease: e.Kv.Lease, Arrival: now}
 		if e.PrevKv != nil {
-			event.Previous = &Row{string(e.PrevKv.Key), string(e.PrevKv.Value), e.PrevKv.CreateRevision, e.PrevKv.ModRevision, e.PrevKv.Version}
+			event.Previous = &Row{string(e.PrevKv.Key), short(e.PrevKv.Value), e.PrevKv.CreateRevision, e.PrevKv.ModRevision, e.PrevKv.Version}
 		}
 		if event.Mod < w.last {
 			h.fail(fmt.Sprintf("watch %s: an event of revision %d after one of %d", w.Kind.Name, event.Mod, w.last))
@@ -76,9 +77,10 @@ func (w *Watch) takeProgress(revision int64) {
 	w.progress = max(w.progress, revision)
 }
 
-// StartWatch begins a watcher of a revision; it ends with the context.
-func (h *History) StartWatch(ctx context.Context, c *cluster.Cluster, kind WatchKind, from int64) *Watch {
-	w := &Watch{Kind: kind, From: from, last: from - 1, done: make(chan struct{})}
+// StartWatch begins a watcher at a revision; it ends with the context, or when
+// it has seen `until`, if that is not 0.
+func (h *History) StartWatch(ctx context.Context, c *cluster.Cluster, kind WatchKind, from, until int64) *Watch {
+	w := &Watch{Kind: kind, From: from, Until: until, last: from - 1, done: make(chan struct{})}
 	h.mu.Lock()
 	h.watches = append(h.watches, w)
 	h.mu.Unlock()
@@ -89,7 +91,7 @@ func (h *History) StartWatch(ctx context.Context, c *cluster.Cluster, kind Watch
 			return
 		}
 		var at *cluster.Node
-		for ctx.Err() == nil {
+		for ctx.Err() == nil && !w.over() {
 			if at == nil || !kind.Stay || !member(c, at) {
 				at = c.Any()
 			}
@@ -106,6 +108,9 @@ func (h *History) StartWatch(ctx context.Context, c *cluster.Cluster, kind Watch
 	}()
 	return w
 }
+
+// over is whether it has seen all that it was to see.
+func (w *Watch) over() bool { return w.Until > 0 && w.position() >= w.Until }
 
 func member(c *cluster.Cluster, n *cluster.Node) bool {
 	for _, other := range c.Nodes() {
@@ -174,6 +179,9 @@ func (w *Watch) run(ctx context.Context, h *History, c *cluster.Cluster, at *clu
 		case len(response.Events) > 0 || len(fragments) > 0:
 			w.take(h, append(fragments, response.Events...))
 			fragments = nil
+			if w.over() {
+				return nil
+			}
 		default:
 			w.takeProgress(response.Header.Revision)
 		}
@@ -181,8 +189,8 @@ func (w *Watch) run(ctx context.Context, h *History, c *cluster.Cluster, at *clu
 }
 
 func (w *Watch) askForProgress(ctx context.Context, stream pb.Watch_WatchClient) {
-	for ctx.Err() == nil {
-		time.Sleep(200 * time.Millisecond)
+	for wait := time.Duration(0); ctx.Err() == nil; wait = 200 * time.Millisecond {
+		time.Sleep(wait) // the first at once: a watch of the past has much before it then
 		request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 		if stream.Send(request) != nil {
 			return

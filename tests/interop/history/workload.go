@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -24,6 +25,7 @@ type Load struct {
 	Think   time.Duration // between a client's operations
 	Keys    int           // of one epoch
 	Timeout time.Duration // of one operation
+	Past    int64         // how many revisions back a watch may begin
 
 	epoch  atomic.Int64 // keys' names change with it, so that the history of a key is bounded
 	values atomic.Int64
@@ -34,13 +36,17 @@ type Load struct {
 // NextEpoch lets the clients go on with fresh keys.
 func (l *Load) NextEpoch() { l.epoch.Add(1) }
 
-// Start starts the clients, of which one holds leases.
-func (l *Load) Start(ctx context.Context, seed uint64) {
+// Start starts the clients: those that do everything, one that holds leases,
+// one that reads from every member, one that watches what is past.
+// Watches that it starts end with `watching`.
+func (l *Load) Start(ctx, watching context.Context, seed uint64) {
 	ctx, l.stop = context.WithCancel(ctx)
 	for i := range l.Clients {
 		l.group.Go(func() { l.client(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
 	l.group.Go(func() { l.holdLeases(ctx) })
+	l.group.Go(func() { l.read(ctx, rand.New(rand.NewPCG(seed, 1<<32))) })
+	l.group.Go(func() { l.lookBack(ctx, watching, rand.New(rand.NewPCG(seed, 1<<33))) })
 }
 
 // Stop ends the clients, each after its operation.
@@ -93,8 +99,8 @@ func (l *Load) next(client int, random *rand.Rand) *Op {
 	op := &Op{Client: client, Key: key()}
 	fresh := func() string {
 		value := fmt.Sprintf("%d", l.values.Add(1))
-		if random.IntN(50) == 0 {
-			value += strings.Repeat(" ", 20000)
+		if random.IntN(25) == 0 {
+			value += strings.Repeat(" ", 60000)
 		}
 		return value
 	}
@@ -110,7 +116,7 @@ func (l *Load) next(client int, random *rand.Rand) *Op {
 	case n < 82:
 		op.Kind, op.Value = Swap, fresh()
 		// What was written last, most likely: so that some swaps do and some don't.
-		op.Expect = l.History.lastValue(op.Key)
+		op.Expect = long(l.History.lastValue(op.Key))
 	case n < 88:
 		op.Kind, op.Value, op.Other = PutPair, fresh(), key()
 		if op.Other == op.Key {
@@ -122,6 +128,58 @@ func (l *Load) next(client int, random *rand.Rand) *Op {
 		op.Kind, op.Key = SerialList, prefix
 	}
 	return op
+}
+
+// read sends a linearizable read to each member every 50 ms, whatever became of
+// the one before, also to a member that is paused or cut off: what that answers
+// when it goes on must not be from before.
+func (l *Load) read(ctx context.Context, random *rand.Rand) {
+	for ctx.Err() == nil {
+		for _, n := range l.Cluster.Nodes() {
+			prefix := fmt.Sprintf("k/%d/", l.epoch.Load())
+			op := &Op{Client: -2, Member: n.Name, Kind: Get, Key: fmt.Sprintf("%s%d", prefix, random.IntN(l.Keys))}
+			if random.IntN(2) == 0 {
+				op.Kind, op.Key = List, prefix
+			}
+			l.group.Go(func() {
+				call, cancel := context.WithTimeout(context.Background(), l.Timeout)
+				defer cancel()
+				l.History.perform(call, n.Conn(), op)
+			})
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// lookBack begins a watch of what is past every second, which ends when it has
+// come to what was new when it began.
+func (l *Load) lookBack(ctx, watching context.Context, random *rand.Rand) {
+	for number := 0; ctx.Err() == nil; number++ {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+		if now := l.History.newest(); now > 10 {
+			from := max(2, now-1-random.Int64N(min(now-2, l.Past)))
+			kind := WatchKind{Name: fmt.Sprintf("of the past %d", number), Progress: true, Previous: random.IntN(2) == 0, Fragment: random.IntN(2) == 0}
+			l.History.StartWatch(watching, l.Cluster, kind, from, now)
+		}
+	}
+}
+
+// newest is the newest revision that a write was told.
+func (h *History) newest() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := len(h.ops) - 1; i >= 0; i-- {
+		if op := h.ops[i]; op.Kind == Put && op.Error == "" {
+			return op.Revision
+		}
+	}
+	return 0
 }
 
 // lastValue is a recent value of a key, "" if there is none.
@@ -139,7 +197,7 @@ func (h *History) lastValue(key string) string {
 func rows(kvs []*mvccpb.KeyValue) []Row {
 	var rows []Row
 	for _, kv := range kvs {
-		rows = append(rows, Row{string(kv.Key), string(kv.Value), kv.CreateRevision, kv.ModRevision, kv.Version})
+		rows = append(rows, Row{string(kv.Key), short(kv.Value), kv.CreateRevision, kv.ModRevision, kv.Version})
 	}
 	return rows
 }
@@ -166,6 +224,26 @@ func swapRequest(op *Op) *pb.TxnRequest {
 	}
 	get := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(op.Key)}}}
 	return &pb.TxnRequest{Compare: []*pb.Compare{compare}, Success: []*pb.RequestOp{putOf(op.Key, op.Value)}, Failure: []*pb.RequestOp{get}}
+}
+
+// short is a value as the history keeps it: without the blanks that only make it
+// long, and with their number.
+func short(value []byte) string {
+	trimmed := bytes.TrimRight(value, " ")
+	if len(trimmed) == len(value) {
+		return string(value)
+	}
+	return fmt.Sprintf("%s+%d", trimmed, len(value)-len(trimmed))
+}
+
+// long is the value itself again.
+func long(value string) string {
+	if at := strings.IndexByte(value, '+'); at >= 0 {
+		var blanks int
+		_, _ = fmt.Sscan(value[at+1:], &blanks)
+		return value[:at] + strings.Repeat(" ", blanks)
+	}
+	return value
 }
 
 // perform does one operation and writes down what came of it.
@@ -206,6 +284,7 @@ func (h *History) perform(ctx context.Context, conn *grpc.ClientConn, op *Op) {
 		}
 	}
 	op.Return = h.Now()
+	op.Value, op.Expect = short([]byte(op.Value)), short([]byte(op.Expect))
 	if err != nil {
 		op.Error = err.Error()
 	} else {
