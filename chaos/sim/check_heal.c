@@ -27,6 +27,7 @@ void sim_check_heal(struct sim *s)
         c->heal_until_ms = 0;
         sim_nemesis_healed(s);
     } else if (s->now_ms > c->heal_until_ms && !s->quiet) {
+        sim_tell(s);
         sim_fail(s, "nothing was committed for %llu ms after all was mended",
                  (unsigned long long)(s->now_ms - c->heal_from_ms));
     }

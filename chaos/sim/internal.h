@@ -211,6 +211,7 @@ bool sim_chance(struct sim *s, uint64_t of);                     /* one in `of` 
 uint64_t sim_between(struct sim *s, uint64_t from, uint64_t to); /* both included */
 
 /* run.c */
+void sim_tell(struct sim *s); /* where everybody stands, if the story is told */
 /* Lets time pass until `until`, or until `enough` says so (then true). */
 bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s));
 

@@ -308,7 +308,7 @@ static void take_apart(struct sim_member *m, bool orderly)
     if (m->core != NULL) {
         cut_clients(m);
         sim_jobs_abandon(m);
-        sim_images_cut(m); /* of views that were opened just now */
+        sim_images_cut(m);  /* of views that were opened just now */
         core_free(m->core); /* and the state machine */
     } else if (m->kv != NULL) {
         kv_close(m->kv);
@@ -376,6 +376,7 @@ void sim_life_crash(struct sim_member *m)
     s->result->crashes++;
     bool soon = s->config.members == 1 || s->ending || !s->nemesis.storm;
     m->start_ms = s->now_ms + sim_between(s, 20, soon ? 220 : 4000);
+    m->crash_ms = m->leaving ? s->now_ms : SIM_NEVER;
 }
 
 static void throw_away(struct sim_member *m)

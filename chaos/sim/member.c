@@ -167,6 +167,33 @@ static bool to_be_stopped(const struct sim_member *m)
     return m->sim->now_ms >= m->crash_ms;
 }
 
+/* A removed member is kept until another one knows of it. If it were alone in knowing, and was in the quorum that
+ * decided so, the others could never decide anything again, in etcd no more than here: a change of members counts only
+ * where it was applied (raft.md). */
+static bool may_end(const struct sim_member *m)
+{
+    for (unsigned i = 0; i < m->sim->member_count; i++) {
+        const struct sim_member *other = &m->sim->members[i];
+        if (other != m && other->state == SIM_UP && !other->leaving && kv_member_removed(other->kv, m->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end_or_wait(struct sim_member *m)
+{
+    if (may_end(m)) {
+        sim_life_end(m);
+        return;
+    }
+    m->crash_ms = m->sim->now_ms + 100;
+    if (m->state == SIM_DOWN) { /* it starts once more, and learns again that it was removed */
+        m->leaving = false;
+        m->start_ms = m->sim->now_ms;
+    }
+}
+
 void sim_member_run(struct sim_member *m)
 {
     struct sim *s = m->sim;
@@ -183,8 +210,8 @@ void sim_member_run(struct sim_member *m)
             turns(m);
         }
     }
-    if (m->state != SIM_ABSENT && m->leaving && to_be_stopped(m)) {
-        sim_life_end(m);
+    if (m->state != SIM_ABSENT && m->leaving && !m->crashed && to_be_stopped(m)) {
+        end_or_wait(m);
     } else if (m->state != SIM_ABSENT && (m->crashed || (m->state == SIM_UP && to_be_stopped(m)))) {
         sim_life_crash(m);
     }

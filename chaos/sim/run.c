@@ -60,6 +60,28 @@ void sim_trace(struct sim *s, const char *what, uint64_t a, uint64_t b)
     }
 }
 
+/* Where everybody stands, for the story. */
+void sim_tell(struct sim *s)
+{
+    for (unsigned i = 0; i < s->member_count && s->config.verbose; i++) {
+        const struct sim_member *m = &s->members[i];
+        fprintf(stderr, "member %u (%llx): state %d leaving %d saved %zu durable %llu applied %llu of %zu\n", i,
+                (unsigned long long)m->id, (int)m->state, m->leaving, m->shadow.count,
+                (unsigned long long)m->shadow.durable, (unsigned long long)m->shadow.applied, s->check.log_count);
+        if (m->state == SIM_UP) {
+            struct raft_status status = raft_status(m->raft);
+            fprintf(stderr,
+                    "    ready %d, %s of term %llu, leader %llx, commit %llu, installing %d, voter %d, voters %zu, due "
+                    "%llu, "
+                    "paused until %llu\n",
+                    core_ready(m->core), raft_role_name(status.role), (unsigned long long)status.term,
+                    (unsigned long long)status.leader, (unsigned long long)status.commit, status.installing,
+                    status.voter, raft_conf(m->raft)->voters.count, (unsigned long long)sim_member_due(m),
+                    (unsigned long long)m->paused_ms);
+        }
+    }
+}
+
 void sim_fault(struct sim *s, enum sim_fault fault, uint64_t a, uint64_t b)
 {
     s->result->faults[fault]++;
@@ -157,27 +179,10 @@ bool sim_pass(struct sim *s, uint64_t until, bool (*enough)(struct sim *s))
     return false;
 }
 
-/* Where everybody stands, for the story. */
-static void tell(struct sim *s)
-{
-    for (unsigned i = 0; i < s->member_count && s->config.verbose; i++) {
-        const struct sim_member *m = &s->members[i];
-        fprintf(stderr, "member %u (%llx): state %d leaving %d saved %zu durable %llu applied %llu of %zu\n", i,
-                (unsigned long long)m->id, (int)m->state, m->leaving, m->shadow.count,
-                (unsigned long long)m->shadow.durable, (unsigned long long)m->shadow.applied, s->check.log_count);
-        if (m->state == SIM_UP) {
-            struct raft_status status = raft_status(m->raft);
-            fprintf(stderr, "    ready %d, %s of term %llu, leader %llx, commit %llu\n", core_ready(m->core),
-                    raft_role_name(status.role), (unsigned long long)status.term, (unsigned long long)status.leader,
-                    (unsigned long long)status.commit);
-        }
-    }
-}
-
 static void must(struct sim *s, bool (*enough)(struct sim *s), uint64_t within_ms, const char *what)
 {
     if (!s->result->failed && !sim_pass(s, s->now_ms + within_ms, enough)) {
-        tell(s);
+        sim_tell(s);
         sim_fail(s, "%s", what);
     }
 }
