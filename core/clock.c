@@ -84,26 +84,6 @@ static void confirm(struct core *core)
     core->confirming = core_barrier(core, &core->confirm) == 0;
 }
 
-static void pause_is_over(struct core_request *request, int error, ProtobufCMessage *response)
-{
-    (void)response;
-    struct core *core = request->owner;
-    core->paused = error != 0 && core->leading;
-    if (core->paused && core_barrier(core, &core->pause_over) != 0) {
-        core->paused = false; /* it stops */
-    }
-}
-
-void clock_turn(struct core *core, uint64_t gap_ms)
-{
-    if (gap_ms <= 3 * core->config.heartbeat_ms || core->paused || !core->leading ||
-        raft_conf(core->raft)->voters.count == 1) {
-        return;
-    }
-    core->pause_over = (struct core_request){.done = pause_is_over, .owner = core};
-    core->paused = core_barrier(core, &core->pause_over) == 0;
-}
-
 /* --- checkpoints --- */
 
 #define CHECKPOINTS_A_ROUND 64

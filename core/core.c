@@ -8,13 +8,11 @@
 bool core_turn(struct core *core, uint64_t now_ms, int64_t wall_ms)
 {
     CHECK(now_ms >= core->now_ms);
-    uint64_t gap_ms = now_ms - core->now_ms;
     core->now_ms = now_ms;
     core->wall_ms = wall_ms;
     core->stats.turns_total++;
 
     propose_stamp(core);
-    clock_turn(core, gap_ms);
     raft_tick(core->raft, now_ms);
     members_slice(core);
     read_ask(core);

@@ -160,10 +160,6 @@ struct core {
     uint64_t confirmed_ms; /* 0 = not */
     struct core_own lease_checkpoint;
     struct list lease_calls, lease_calls_delayed, lease_calls_out; /* of core_lease_call.node */
-    /* This process stood still for longer than others wait for a leader's sign: somebody else may lead by now. Until a
-     * read round has shown that it isn't so, the lease clock answers nobody. */
-    bool paused;
-    struct core_request pause_over;
 
     /* disk full */
     bool disk_full;    /* the store's last commit found no space */
@@ -281,7 +277,6 @@ void clock_leader_changed(struct core *core, bool leader);
 bool clock_slice(struct core *core);
 uint64_t clock_deadline(const struct core *core);
 
-void clock_turn(struct core *core, uint64_t gap_ms); /* so long after the previous turn */
 
 /* lease_call.c */
 void lease_call_init(struct core *core);

@@ -1,8 +1,9 @@
 /* Keepalives and questions for the time to live: only the leader's clock can answer them, so a follower asks the leader
  * on its peer port (peer.md "/leases"), again and again while there is none or it cannot be reached.
  *
- * A leader answers in its turn, never in between: after a pause of the process the first requests are read before
- * anybody has noticed that time has gone on, and that another member may lead by now. */
+ * A leader answers after a read round that began later, as it does for other members: cut off, or after a pause of the
+ * process, it may not know yet that another member leads, where the holder has renewed before and where the lease ends
+ * sooner than what would be told here. etcd answers at once. */
 #include "core/internal.h"
 
 #include "base/check.h"
@@ -126,7 +127,7 @@ static void answer_here(struct core_lease_call *call)
     struct core *core = call->core;
     if (!core->leading || !lease_is_primary(kv_leases(core->kv))) {
         try_again(call); /* its first entry is not applied yet */
-    } else if (!call->confirmed && (call->question || core->paused)) {
+    } else if (!call->confirmed) {
         read_first(call);
     } else if (call->question) {
         look_up_here(call);

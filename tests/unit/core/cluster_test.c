@@ -314,6 +314,30 @@ static void test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_le
     cluster_bed_close(&c);
 }
 
+/* The holder has renewed elsewhere, and then asks a leader that does not know yet that it was deposed: what that one
+ * told would be longer than what the new one keeps. */
+static void test_a_leader_that_is_cut_off_renews_nothing(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    struct renewal renewal;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c);
+    core_bed_grant(&c.beds[old], &grant, 7, 5);
+    cluster_bed_advance(&c, 100);
+    cluster_bed_isolate(&c, old, true);
+    renew(&c.beds[old], &renewal, 7);
+    cluster_bed_advance(&c, 500);
+    assert_int_equal(renewal.ended, 0);
+    cluster_bed_isolate(&c, old, false);
+    cluster_bed_advance(&c, 3000);
+    assert_int_equal(renewal.ended, 1);
+    assert_int_equal(renewal.error, 0);
+    arena_free(&renewal.arena);
+    cluster_bed_close(&c);
+}
+
 /* The process stands still while another member leads, revokes the lease, and somebody writes. What it reads first,
  * before its first turn, must not be answered as if no time had passed. */
 static void test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old(void **state)
@@ -445,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_a_timeout_says_so_when_the_connection_to_the_leader_was_lost_meanwhile),
         cmocka_unit_test(test_a_keepalive_through_any_member_reaches_the_leaders_clock),
         cmocka_unit_test(test_a_keepalive_waits_for_the_next_leader),
+        cmocka_unit_test(test_a_leader_that_is_cut_off_renews_nothing),
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),
