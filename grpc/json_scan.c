@@ -241,10 +241,13 @@ static bool after_value(struct scan *s, bool *more)
 
 int json_scan(struct bytes text, struct arena *arena, size_t *length, const char **reason)
 {
+    *length = 0;
+    if (text.len == 0) {
+        return 0;
+    }
     struct scan s = {.at = text.data, .end = text.data + text.len, .arena = arena};
     bool good = true;
     skip_space(&s);
-    *length = 0;
     if (s.at == s.end) {
         return 0;
     }

@@ -193,9 +193,12 @@ static bool report(struct sim_member *m)
         }
         core_job_done(m->core, job);
     }
+    if (done == 0) {
+        return false;
+    }
     m->finished_count -= done;
     memmove(m->finished, m->finished + done, m->finished_count * sizeof m->finished[0]);
-    return done > 0;
+    return true;
 }
 
 bool sim_jobs_run(struct sim_member *m)

@@ -179,13 +179,19 @@ struct watch_hub *watch_bed_hub(struct watch_bed *s, struct watch_config config)
 
 void watch_bed_flatten(const struct watch_out *out, struct buffer *all)
 {
+    struct bytes rest = buffer_bytes(&out->bytes);
     size_t at = 0, before = all->len;
     for (size_t i = 0; i < out->cut_count; i++) {
-        buffer_append(all, out->bytes.data + at, out->cuts[i].at - at);
+        size_t own = out->cuts[i].at - at;
+        if (own > 0) {
+            buffer_append(all, rest.data, own);
+            rest.data += own;
+            rest.len -= own;
+        }
         at = out->cuts[i].at;
         buffer_append(all, out->cuts[i].content.data, out->cuts[i].content.len);
     }
-    buffer_append(all, out->bytes.data + at, out->bytes.len - at);
+    buffer_append(all, rest.data, rest.len);
     CHECK(out->total == all->len - before);
 }
 
