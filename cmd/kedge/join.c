@@ -149,23 +149,30 @@ static bool find_cluster(struct config *c, uint64_t timeout_ms, bool loud, struc
 
 /* --- what was found --- */
 
-static const struct kv_member *find_member(const struct join_cluster *cluster, uint64_t id)
+/* By its id; or, since an id says only which URLs a member began with, by the URLs that it is to have. */
+static const struct kv_member *find_self(const struct config *c, const struct join_cluster *cluster, uint64_t id)
 {
     for (size_t i = 0; i < cluster->count; i++) {
-        if (cluster->members[i].id == id) {
-            return &cluster->members[i];
+        const struct kv_member *member = &cluster->members[i];
+        bool same = member->id == id;
+        for (size_t j = 0; j < member->peer_url_count; j++) {
+            same |= url_list_has(&c->initial_advertise_peer_urls, member->peer_urls[j]);
+        }
+        if (same) {
+            return member;
         }
     }
     return NULL;
 }
 
 /* The member has served before: what it promised then is not here any more. */
-static const char *check_wiped(struct config *c, const struct join_cluster *cluster, uint64_t id)
+static const char *check_wiped(struct config *c, const struct join_cluster *cluster, uint64_t own_id)
 {
-    const struct kv_member *self = find_member(cluster, id);
+    const struct kv_member *self = find_self(c, cluster, own_id);
     if (self == NULL || self->client_url_count == 0) {
         return NULL;
     }
+    uint64_t id = self->id;
     return refuse(
         c,
         "member %" PRIx64 " has already been bootstrapped: it was part of cluster %" PRIx64
