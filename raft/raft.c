@@ -8,6 +8,7 @@
 enum {
     HEARTBEAT_MS = 100,
     ELECTION_MS = 1000,
+    MESSAGE_BYTES = 1 << 20,
     LOG_BYTES = 64 << 20,
 };
 
@@ -19,6 +20,7 @@ struct raft *raft_new(const struct raft_config *config)
     r->id = config->id;
     r->heartbeat_ms = config->heartbeat_ms == 0 ? HEARTBEAT_MS : config->heartbeat_ms;
     r->election_ms = config->election_ms == 0 ? ELECTION_MS : config->election_ms;
+    r->message_bytes = config->message_bytes == 0 ? MESSAGE_BYTES : config->message_bytes;
     r->pre_vote = config->pre_vote;
     r->now_ms = config->now_ms;
     random_seed(&r->random, config->seed);

@@ -172,11 +172,16 @@ void raft_own_vote_durable(struct raft *r)
     }
 }
 
+/* Raft thesis 3.4: what keeps a member from standing is a leader that it hears or a vote that it gives, not a term that
+ * it hears of: otherwise those who can't win would hold up the one who can. */
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
 {
+    bool led = r->role == RAFT_LEADER;
     reset(r, term);
     r->role = RAFT_FOLLOWER;
-    raft_draw_election_timeout(r);
+    if (led || leader != RAFT_NONE) {
+        raft_draw_election_timeout(r);
+    }
     if (leader != RAFT_NONE) {
         raft_leader_heard(r, leader);
     }

@@ -22,9 +22,8 @@
 #include "raft/raft.h"
 #include "raft/raft_log.h"
 
-#define RAFT_NEVER UINT64_MAX                /* a time that doesn't come */
-#define RAFT_MESSAGE_BYTES ((size_t)1 << 20) /* of entries in a message, or one larger entry (limits.tsv) */
-#define RAFT_FETCH_BYTES ((size_t)4 << 20)   /* of entries that come back from the WAL for one follower at a time */
+#define RAFT_NEVER UINT64_MAX              /* a time that doesn't come */
+#define RAFT_FETCH_BYTES ((size_t)4 << 20) /* of entries that come back from the WAL for one follower at a time */
 
 /* Entries for one follower that came back from the WAL. */
 struct fetched {
@@ -77,6 +76,7 @@ struct held_message {
 struct raft {
     uint64_t id;
     uint32_t heartbeat_ms, election_ms;
+    size_t message_bytes;
     bool pre_vote, started;
     bool left_over; /* while the log is restored: the rest is what an image replaced */
     struct random random;

@@ -81,7 +81,7 @@ static bool joins_last(const struct raft *r, enum raft_message_type type, uint64
     }
     const struct raft_message *last = &r->out[r->out_count - 1];
     return last->from == from && last->to == r->leader && last->entries + last->entry_count == e &&
-           r->propose_bytes + raft_entry_bytes(e) <= RAFT_MESSAGE_BYTES;
+           r->propose_bytes + raft_entry_bytes(e) <= r->message_bytes;
 }
 
 void raft_forward(struct raft *r, enum raft_message_type type, uint64_t from, const struct raft_entry *entry)

@@ -31,14 +31,14 @@ static const struct raft_entry *next_entries(struct raft *r, struct member *m, s
 }
 
 /* As many as fit into a message, at least one. */
-static size_t fit(const struct raft_entry *entries, size_t count, size_t *bytes)
+static size_t fit(const struct raft *r, const struct raft_entry *entries, size_t count, size_t *bytes)
 {
     enum { FRAME = 16 }; /* of an entry on the wire, about */
     size_t n = 0;
     *bytes = 0;
     while (n < count) {
         size_t size = raft_entry_bytes(&entries[n]) + FRAME;
-        if (n > 0 && *bytes + size > RAFT_MESSAGE_BYTES) {
+        if (n > 0 && *bytes + size > r->message_bytes) {
             break;
         }
         *bytes += size;
@@ -53,7 +53,7 @@ static void send_append(struct raft *r, struct member *m, const struct raft_entr
     struct raft_message *out = raft_message_now(r, RAFT_MSG_APPEND, m->progress.id);
     out->index = m->progress.next - 1;
     out->log_term = raft_log_term(&r->log, out->index);
-    out->entry_count = fit(entries, count, &bytes);
+    out->entry_count = fit(r, entries, count, &bytes);
     out->entries = out->entry_count == 0 ? NULL : entries;
     out->commit = r->commit;
     progress_sent(m, out->entry_count, bytes);

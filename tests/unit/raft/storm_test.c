@@ -24,6 +24,7 @@ struct storm {
     bool cut[MEMBERS][MEMBERS]; /* from, to */
     bool disk_hangs[MEMBERS];
     uint64_t read_floor[READS_MAX]; /* what was committed when a read was asked for */
+    bool restless;                  /* leaders hardly ever get something done */
     uint64_t reads, answered, changes, images, elections;
 };
 
@@ -103,6 +104,13 @@ static void change_members(struct storm *s, struct raft_bed_member *m)
 
 static void blow(struct storm *s, struct raft_bed_member *m)
 {
+    if (s->restless && chance(s, 2)) {
+        m = leader_of_latest_term(s->bed);
+        if (m != NULL) {
+            raft_bed_crash(m, random_below(&s->random, raft_bed_jobs(m) + 1));
+        }
+        return;
+    }
     size_t at = (size_t)(m - s->bed->members);
     switch (random_below(&s->random, 9)) {
     case 0:
@@ -169,7 +177,7 @@ static void work(struct storm *s, struct raft_bed_member *m)
 {
     struct raft_position position;
     if (m->raft == NULL) {
-        if (chance(s, 6)) {
+        if (chance(s, s->restless ? 2 : 6)) {
             raft_bed_start(m);
         }
         return;
@@ -285,21 +293,23 @@ static void storm(uint64_t seed, struct storm *s)
     for (uint64_t id = 1, voters = 1 + random_below(&s->random, 5); id <= voters; id++) {
         raft_ids_add(&conf.voters, id);
     }
-    bool pre_vote = !chance(s, 4);
+    bool pre_vote = !chance(s, 4), small_messages = chance(s, 3);
     for (uint64_t id = 1; id <= MEMBERS; id++) {
         struct raft_bed_member *m = raft_bed_add(s->bed, id, raft_ids_has(&conf.voters, id) ? &conf : NULL);
         m->config.pre_vote = pre_vote;
+        m->config.message_bytes = small_messages ? 50 : 0;
         m->config.log_bytes = chance(s, 2) ? 400 : 0;
         raft_bed_start(m);
     }
     raft_conf_state_free(&conf);
-    uint64_t calm = 10 + random_below(&s->random, 200);
+    s->restless = chance(s, 3);
+    uint64_t calm = s->restless ? 20 : 10 + random_below(&s->random, 200);
     for (int i = 0; i < STEPS; i++) {
         if (chance(s, calm)) {
             blow(s, any_member(s));
         }
         if (chance(s, 4)) {
-            raft_bed_tick(s->bed, random_below(&s->random, 60));
+            raft_bed_tick(s->bed, random_below(&s->random, s->restless ? 200 : 60));
         }
         work(s, any_member(s));
         deliver(s);
