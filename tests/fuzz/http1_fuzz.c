@@ -10,6 +10,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct loop loop;
 static struct buffer *told;
 
+/* A request whose body is taken as it comes, with a pause after each piece. */
+static struct taken {
+    struct http1_request *request;
+    uint64_t len, sum;
+} taken;
+
 static void handle(void *owner, struct http1_request *r)
 {
     (void)owner;
@@ -21,9 +27,57 @@ static void handle(void *owner, struct http1_request *r)
     http1_respond(r, 200, "text/plain", r->body);
 }
 
+static void on_body(struct http1_request *r, struct bytes data)
+{
+    CHECK(r == taken.request && data.len > 0);
+    taken.len += data.len;
+    for (size_t i = 0; i < data.len; i++) {
+        taken.sum = taken.sum * 31 + data.data[i];
+    }
+    http1_body_pause(r);
+}
+
+static void on_body_end(struct http1_request *r)
+{
+    buffer_printf(told, "[taken %llu %llx]", (unsigned long long)taken.len, (unsigned long long)taken.sum);
+    taken.request = NULL;
+    http1_respond(r, 204, NULL, (struct bytes){0});
+}
+
+static void on_abort(struct http1_request *r)
+{
+    CHECK(r == taken.request);
+    taken.request = NULL;
+}
+
+static bool take(void *owner, struct http1_request *r)
+{
+    (void)owner;
+    if (r->path.len < 2 || r->path.data[1] != 't') {
+        return false;
+    }
+    CHECK(taken.request == NULL);
+    taken = (struct taken){.request = r};
+    r->on_body = on_body;
+    r->on_body_end = on_body_end;
+    r->on_abort = on_abort;
+    return true;
+}
+
+static void resume(void)
+{
+    while (taken.request != NULL) {
+        uint64_t before = taken.len;
+        http1_body_resume(taken.request);
+        if (taken.len == before) {
+            break;
+        }
+    }
+}
+
 static void converse(struct bytes in, size_t step, struct buffer *out)
 {
-    static const struct http1_options options = {.handle = handle, .max_body_bytes = 1000};
+    static const struct http1_options options = {.handle = handle, .take = take, .max_body_bytes = 1000};
     int ends[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
     told = out;
@@ -36,11 +90,15 @@ static void converse(struct bytes in, size_t step, struct buffer *out)
             break;
         }
         loop_step(&loop, 0);
+        resume();
         while (read(ends[1], answer, sizeof answer) > 0) {
         }
     }
     loop_step(&loop, 0);
+    resume();
     close(ends[1]);
+    loop_step(&loop, 0);
+    resume();
     loop_step(&loop, 0);
     loop_step(&loop, 0);
 }
