@@ -113,14 +113,14 @@ void raft_message_copy(struct raft_message *to, struct raft_message_owner *o, co
 
 /* --- decoding --- */
 
-int raft_message_owner_add(struct raft_message_owner *o, struct bytes in)
+int raft_message_owner_add(struct raft_message_owner *o, struct bytes entry)
 {
     struct bytes data;
     if (o->count == RAFT_MESSAGE_ENTRIES_MAX) {
         return ERR_MALFORMED;
     }
     struct raft_entry *e = next_entry(o);
-    int error = raft_entry_decode(in, e, &data);
+    int error = raft_entry_decode(entry, e, &data);
     if (error == 0 && data.data != NULL) {
         e->data = shared_copy(data);
     }

@@ -216,6 +216,7 @@ static void test_what_a_large_message_took_is_given_back(void **state)
         int result = stream_read(&r, &in, &got);
         assert_int_equal(result, at + 16384 >= out.len);
     }
+    assert_int_equal(got.entry_count, 1);
     assert_int_equal(raft_entry_bytes(&got.entries[0]), 1 << 20);
     struct bytes none = {0};
     assert_int_equal(stream_read(&r, &none, &got), 0);
