@@ -246,12 +246,21 @@ static void transfer_end(struct core_request *request, int error)
     request->done(request, error, NULL);
 }
 
+/* Raft gives a transfer up after an election timeout; and nothing comes of it when the other is gone, as when all
+ * members are stopped at once. (etcd's MoveLeader waits for the request's own time.) */
+static bool given_up(const struct core *core, uint64_t to)
+{
+    struct raft_status status = raft_status(core->raft);
+    bool gone = core->env->active_since_ms != NULL && active_since(core, to) == 0;
+    return status.role == RAFT_LEADER && (gone || status.transferee == RAFT_NONE);
+}
+
 void members_slice(struct core *core)
 {
     list_each(node, &core->transfers)
     {
         struct core_request *request = container_of(node, struct core_request, node);
-        if (core->leader == request->id || core->now_ms >= request->expires_ms) {
+        if (core->leader == request->id || core->now_ms >= request->expires_ms || given_up(core, request->id)) {
             transfer_end(request, core->leader == request->id ? 0 : ERR_TIMEOUT_LEADER_TRANSFER);
         }
     }
