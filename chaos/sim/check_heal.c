@@ -24,6 +24,7 @@ void sim_check_heal(struct sim *s)
     if (c->log_count > c->heal_log_count) {
         uint64_t bucket = (s->now_ms - c->heal_from_ms) / SIM_HEAL_BUCKET_MS;
         s->result->heals[bucket < SIM_HEAL_BUCKETS ? bucket : SIM_HEAL_BUCKETS - 1]++;
+        sim_trace(s, "healed", s->now_ms - c->heal_from_ms, c->log_count);
         c->heal_until_ms = 0;
         sim_nemesis_healed(s);
     } else if (s->now_ms > c->heal_until_ms && !s->quiet) {

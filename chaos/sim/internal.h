@@ -122,6 +122,7 @@ struct sim_member {
 
     /* clock: local time passed clock_base when true time was clock_from, and runs at rate thousandths */
     uint64_t clock_base, clock_from, rate;
+    int64_t wall_ms; /* the wall clock is ahead by so much */
 
     /* this life */
     unsigned life;
@@ -221,6 +222,7 @@ struct sim_member *sim_member_of(struct sim *s, uint64_t id); /* NULL if there i
 struct sim_member *sim_member_new(struct sim *s, uint64_t id);
 void sim_member_leave(struct sim_member *m); /* it was removed: it ends, soon */
 uint64_t sim_member_clock(const struct sim_member *m);
+int64_t sim_member_wall(const struct sim_member *m);
 uint64_t sim_member_true_ms(const struct sim_member *m, uint64_t local_ms);
 void sim_member_set_rate(struct sim_member *m, uint64_t rate);
 uint64_t sim_member_due(const struct sim_member *m);

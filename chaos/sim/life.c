@@ -10,7 +10,6 @@
 
 #define WAL_DIR "member/wal"
 #define CLUSTER_ID UINT64_C(0xcdf818194e3a8c32)
-#define WALL_BASE_MS INT64_C(1700000000000)
 #define LOG_CHUNK_BYTES ((size_t)1 << 16)
 
 bool sim_disk_dead(const struct sim_member *m)
@@ -240,7 +239,7 @@ static void make_core(struct sim_member *m, struct raft *raft)
     };
     sim_jobs_init(m);
     m->core = core_new(&settings, raft, m->kv, m->hub, &m->env, m->contents.snapshot.index, sim_member_clock(m),
-                       WALL_BASE_MS + (int64_t)m->sim->now_ms);
+                       sim_member_wall(m));
 }
 
 /* Its clock begins anew, as after a boot. */

@@ -70,6 +70,11 @@ uint64_t sim_member_clock(const struct sim_member *m)
     return m->clock_base + (m->sim->now_ms - m->clock_from) * m->rate / 1000;
 }
 
+int64_t sim_member_wall(const struct sim_member *m)
+{
+    return WALL_BASE_MS + (int64_t)m->sim->now_ms + m->wall_ms;
+}
+
 uint64_t sim_member_true_ms(const struct sim_member *m, uint64_t local_ms)
 {
     if (local_ms == SIM_NEVER) {
@@ -148,7 +153,7 @@ static void turns(struct sim_member *m)
     bool more = true;
     while (more && !s->result->failed) {
         s->acting = m;
-        more = core_turn(m->core, sim_member_clock(m), WALL_BASE_MS + (int64_t)s->now_ms);
+        more = core_turn(m->core, sim_member_clock(m), sim_member_wall(m));
         s->acting = NULL;
         m->kv = core_kv(m->core); /* an image may have brought another one */
         s->result->turns++;
@@ -242,6 +247,9 @@ void sim_member_quiet(struct sim_member *m)
     }
     memory_fs_fail(m->disk, 0, 0, false);
     m->paused_ms = m->stalled_ms = 0;
+    if (m->log_queue.due_ms != SIM_NEVER && m->log_queue.due_ms > m->sim->now_ms + 5) {
+        m->log_queue.due_ms = m->sim->now_ms; /* the disk stood still */
+    }
     if (!m->leaving) {
         m->crash_ms = SIM_NEVER;
     }

@@ -11,7 +11,7 @@
 
 static const enum sim_fault KINDS[] = {
     SIM_KILL,    SIM_ALL_DOWN, SIM_PAUSE, SIM_STALL,    SIM_DRIFT,     SIM_ISOLATE,   SIM_SPLIT,
-    SIM_ONE_WAY, SIM_LINK,     SIM_LOST,  SIM_TRANSFER, SIM_ADD_VOTER, SIM_DISK_DEAD,
+    SIM_ONE_WAY, SIM_LINK,     SIM_LOST,  SIM_TRANSFER, SIM_ADD_VOTER, SIM_DISK_DEAD, SIM_STEP,
 };
 enum { KIND_COUNT = sizeof KINDS / sizeof KINDS[0] };
 
@@ -112,6 +112,8 @@ static void harm(struct sim *s, enum sim_fault kind)
         if (m->log_queue.due_ms != SIM_NEVER && m->log_queue.due_ms < m->stalled_ms) {
             m->log_queue.due_ms = m->stalled_ms;
         }
+    } else if (kind == SIM_STEP) {
+        m->wall_ms = (int64_t)sim_between(s, 0, 7200000) - 3600000;
     } else if (kind == SIM_DRIFT) {
         sim_member_set_rate(m, sim_between(s, SIM_RATE_MIN, SIM_RATE_MAX));
     }

@@ -23,11 +23,12 @@ const char *sim_canary_name(enum sim_canary canary)
 const char *sim_fault_name(enum sim_fault fault)
 {
     static const char *const names[SIM_FAULTS] = {
-        "kills",       "power losses",  "dead disks",       "all down",         "pauses",
-        "disk stalls", "clock drifts",  "isolations",       "splits",           "one-way cuts",
-        "link cuts",   "messages lost", "messages late",    "messages doubled", "messages overtaken",
-        "images cut",  "images",        "leader transfers", "voters added",     "learners added",
-        "promotions",  "removals",
+        "kills",          "power losses",  "dead disks",       "all down",
+        "pauses",         "disk stalls",   "clock drifts",     "wall clock steps",
+        "isolations",     "splits",        "one-way cuts",     "link cuts",
+        "messages lost",  "messages late", "messages doubled", "messages overtaken",
+        "images cut",     "images",        "leader transfers", "voters added",
+        "learners added", "promotions",    "removals",
     };
     return names[fault];
 }

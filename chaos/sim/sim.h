@@ -50,6 +50,7 @@ enum sim_fault {
     SIM_PAUSE,       /* a member stood still */
     SIM_STALL,       /* a disk took its time */
     SIM_DRIFT,       /* a clock changed its speed */
+    SIM_STEP,        /* a wall clock jumped, up to an hour either way */
     SIM_ISOLATE,     /* one member cut off */
     SIM_SPLIT,       /* the members in two halves */
     SIM_ONE_WAY,     /* a member heard and not hearing, or the other way round */
