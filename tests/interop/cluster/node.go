@@ -198,6 +198,21 @@ func (n *Node) WaitReady(ctx context.Context, limit time.Duration) error {
 	return fmt.Errorf("%s (%s) is not ready after %s: %w\n%s", n.Name, n.Program, limit, last, member.LastWords(n.Log()))
 }
 
+// Count is how many lines of its log have a text.
+func (n *Node) Count(text string) int {
+	data, err := os.ReadFile(n.Log())
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(data), text)
+}
+
+// Leftovers are files that only a transfer that was cut short can have left.
+func (n *Node) Leftovers() []string {
+	found, _ := filepath.Glob(filepath.Join(n.Data(), "member", "snap", "*tmp*"))
+	return found
+}
+
 // close ends the process and removes what it left.
 func (n *Node) close(keep bool) {
 	n.Kill()

@@ -233,7 +233,7 @@ func runPart(ctx context.Context, o *options, sc scenario, programs []string, ro
 	s.figures = &t.figures
 	var failed error
 	if sc.steps != nil {
-		if failed = s.load.Fill(ctx, o.prefill); failed == nil {
+		if failed = s.load.Fill(ctx, o.prefill, 20); failed == nil {
 			failed = sc.steps(s)
 		}
 		t.rounds++

@@ -29,6 +29,7 @@ var scenarios = []scenario{
 	{name: "failover", text: "any of these, a leader's transfer, SIGTERM", round: (*session).failover},
 	{name: "grow-shrink", text: "three to five members, each old one replaced through a learner, back to three", steps: (*session).growShrink},
 	{name: "rolling", text: "each member replaced by one of -other, then back", steps: (*session).rolling},
+	{name: "image", text: "a member that was away too long comes up by an image, on which both ends are killed", steps: (*session).image},
 	{name: "partitions", text: "network namespaces, partitions of every shape", round: (*session).partition, network: true},
 	{name: "steady", text: "no fault at all", round: (*session).steady},
 }
@@ -210,6 +211,52 @@ func (s *session) rolling() error {
 				return fmt.Errorf("after %s came: %w", n, err)
 			}
 		}
+	}
+	return nil
+}
+
+// image leaves a member behind for longer than the others keep their logs, so
+// that it needs an image of the store, and cuts the first transfers short.
+func (s *session) image() error {
+	leader, _, err := s.cluster.Leader(s.ctx)
+	if err != nil {
+		return err
+	}
+	away := s.cluster.Follower(leader)
+	away.Kill()
+	// Segments have 64 MB, and with -max-wals=1 all are gone but the newest.
+	if err := s.load.Fill(s.ctx, 500, 400_000); err != nil {
+		return err
+	}
+	for i := range 6 {
+		s.load.NextEpoch()
+		if err := away.Start(); err != nil {
+			return err
+		}
+		s.sleep(0, 600*time.Millisecond)
+		victim := away
+		if i%3 == 2 {
+			if victim, _, err = s.cluster.Leader(s.ctx); err != nil {
+				return err
+			}
+			victim.Kill()
+			if err := victim.Start(); err != nil {
+				return err
+			}
+		}
+		away.Kill()
+		s.sleep(0, 200*time.Millisecond)
+	}
+	begun := time.Now()
+	if err := away.Start(); err != nil {
+		return err
+	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.note("caught up after %.1f s, by %d images that were begun", time.Since(begun).Seconds(), away.Count("receiving database snapshot"))
+	if left := away.Leftovers(); len(left) > 0 {
+		return fmt.Errorf("what is left of transfers: %v", left)
 	}
 	return nil
 }

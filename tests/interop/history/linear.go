@@ -55,17 +55,36 @@ const keyLimit = 20 * time.Second // of CPU a key; none has come near
 
 // checkKeys gives each key's history to the checker.
 func (h *History) checkKeys(v *Verdict, log eventLog) {
-	seen := map[string]bool{} // values that somebody read, or that a watch saw
+	// When somebody first saw a value, by a watch or a read: its write was done by then.
+	seen := map[string]int64{}
+	see := func(value string, when int64) {
+		if first, known := seen[value]; !known || when < first {
+			seen[value] = when
+		}
+	}
+	for _, w := range h.watches {
+		for _, e := range w.events {
+			see(e.Value, e.Arrival)
+		}
+	}
+	deleted := map[string]int{} // deletions that no answer tells of
 	for _, events := range log {
 		for _, e := range events {
-			seen[e.Value] = true
+			if e.Delete {
+				deleted[e.Key]++
+			}
 		}
 	}
 	var end int64
 	for _, op := range h.ops {
 		end = max(end, op.Return)
-		for _, row := range op.Rows {
-			seen[row.Value] = true
+		if op.Error == "" {
+			for _, row := range op.Rows {
+				see(row.Value, op.Return)
+			}
+			if op.Kind == Delete && op.Done {
+				deleted[op.Key]--
+			}
 		}
 	}
 	keys := map[string][]porcupine.Operation{}
@@ -73,6 +92,9 @@ func (h *History) checkKeys(v *Verdict, log eventLog) {
 		back := op.Return
 		if out.unknown {
 			back = end + 1 // it may happen at any time
+			if first, known := seen[in.value]; known && in.kind != Delete {
+				back = max(first, op.Call)
+			}
 		}
 		keys[key] = append(keys[key], porcupine.Operation{ClientId: max(op.Client, 0), Input: in, Call: op.Call, Output: out, Return: back})
 	}
@@ -80,8 +102,10 @@ func (h *History) checkKeys(v *Verdict, log eventLog) {
 	for _, op := range h.ops {
 		unknown := op.Error != ""
 		switch {
-		case unknown && (!op.Kind.writes() || (op.Kind != Delete && !seen[op.Value])):
-			// A read without an answer says nothing; a write that nobody ever saw may have come after everything.
+		case unknown && !op.Kind.writes():
+			// A read without an answer says nothing.
+		case unknown && ((op.Kind != Delete && !has(seen, op.Value)) || (op.Kind == Delete && deleted[op.Key] <= 0)):
+			// A write that nobody ever saw may have come after everything.
 		case op.Kind == Put || op.Kind == PutPair:
 			add(op.Key, op, registerInput{kind: Put, value: op.Value}, registerOutput{unknown: unknown})
 			if op.Kind == PutPair {
@@ -121,8 +145,14 @@ func (h *History) checkKeys(v *Verdict, log eventLog) {
 			v.fail("the history of %s is not linearizable (%d operations)", key, len(keys[key]))
 		case porcupine.Unknown:
 			v.GaveUp++
+			v.fail("the history of %s is too hard to decide (%d operations)", key, len(keys[key]))
 		}
 	}
+}
+
+func has(seen map[string]int64, value string) bool {
+	_, known := seen[value]
+	return known
 }
 
 func first(rows []Row) string {

@@ -403,17 +403,18 @@ func (l *Load) holdLease(ctx context.Context) {
 	lease.Dropped = h.Now()
 }
 
-// Fill writes so many entries as fast as it goes.
-func (l *Load) Fill(ctx context.Context, entries int) error {
+// Fill writes so many entries, of values of so many bytes, as fast as it goes.
+func (l *Load) Fill(ctx context.Context, entries, size int) error {
 	var left atomic.Int64
 	left.Store(int64(entries))
 	var group sync.WaitGroup
-	for range 32 {
+	for range min(32, 1+64000/max(1, size/100)) {
 		group.Go(func() {
 			for ctx.Err() == nil && left.Add(-1) >= 0 {
 				n := l.Cluster.Any()
 				op := &Op{Client: -1, Member: n.Name, Kind: Put, Key: fmt.Sprintf("fill/%d", left.Load()%1000), Value: fmt.Sprint(l.values.Add(1))}
-				call, cancel := context.WithTimeout(ctx, l.Timeout)
+				op.Value += strings.Repeat(" ", max(0, size-len(op.Value)))
+				call, cancel := context.WithTimeout(ctx, 4*l.Timeout)
 				l.History.perform(call, n.Conn(), op)
 				cancel()
 			}
