@@ -118,12 +118,7 @@ static void done(struct image_in *in)
     if (in->error != 0) {
         error = in->error == ENOSPC ? ERR_DISK_FULL : ERR_IO;
         snprintf(reason, sizeof reason, "%s", strerror(in->error));
-        log_warn("failed to save an incoming snapshot", log_str("path", in->final), log_str("error", reason));
     } else {
-        log_info("received and saved database snapshot", log_hex("local-member-id", peers->member->id),
-                 log_hex("remote-snapshot-sender-id", image->message->from),
-                 log_uint("incoming-snapshot-index", image->message->snapshot.index),
-                 log_uint("bytes", image->received_bytes));
         core_step(peers->member->core, image->message);
         loop_again(peers->member->loop);
     }
@@ -178,9 +173,6 @@ int image_in_begin(void *owner, struct peer_image *image)
     snprintf(in->final, sizeof in->final, "%s/%016" PRIx64 ".snap.db", peers->member->snap_dir,
              image->message->snapshot.index);
     image->state = in;
-    log_info("receiving database snapshot", log_hex("local-member-id", peers->member->id),
-             log_hex("remote-snapshot-sender-id", image->message->from),
-             log_uint("incoming-snapshot-index", image->message->snapshot.index));
     return 0;
 }
 

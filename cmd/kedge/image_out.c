@@ -145,8 +145,6 @@ static void send_off(struct image_out *image)
     image->taking.data = mem_alloc(CHUNK_BYTES);
     image->making.data = mem_alloc(CHUNK_BYTES);
     image->sending = true;
-    log_info("sending database snapshot", log_uint("snapshot-index", message.snapshot.index),
-             log_hex("remote-peer-id", message.to), log_uint("bytes", image->source.size_bytes));
     make_next(image);
     peer_send_image(image->peers->transport, &message, &image->source);
 }

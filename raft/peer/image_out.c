@@ -139,7 +139,7 @@ void peer_send_image(struct peer_transport *t, const struct raft_message *m, str
     }
     put_envelope(&image->envelope, m);
     log_info("sending database snapshot", log_uint("snapshot-index", m->snapshot.index),
-             log_hex("remote-peer-id", m->to));
+             log_hex("remote-peer-id", m->to), log_uint("bytes", source->size_known ? source->size_bytes : 0));
     ask(image, peer);
 }
 

@@ -208,7 +208,7 @@ static void test_what_a_large_message_took_is_given_back(void **state)
     struct raft_entry e = {.data = shared_new(1 << 20)};
     memset(e.data->data, 'x', e.data->len);
     struct raft_message m = {.type = RAFT_MSG_PROPOSE, .to = LOCAL, .from = REMOTE, .entries = &e, .entry_count = 1},
-                        got;
+                        got = {0};
     struct buffer out = {0};
     write_all(&w, &out, &m, 96 * 1024);
     for (size_t at = 0; at < out.len; at += 16384) {
