@@ -40,7 +40,11 @@ static void send(struct core_env *env, const struct raft_message *messages, size
     struct core_bed *bed = container_of(env, struct core_bed, env);
     struct cluster_bed *c = bed->cluster;
     for (size_t i = 0; i < count; i++) {
-        CHECK(messages[i].type != RAFT_MSG_SNAPSHOT && messages[i].to >= 1 && messages[i].to <= c->count);
+        CHECK(messages[i].type != RAFT_MSG_SNAPSHOT && messages[i].to >= 1);
+        if (messages[i].to > c->count) { /* a member that was never started */
+            c->lost++;
+            continue;
+        }
         struct flying *flying = calloc(1, sizeof *flying);
         flying->due_ms = c->now_ms + delay(c);
         raft_message_copy(&flying->message, &flying->owner, &messages[i]);
@@ -80,7 +84,7 @@ static uint64_t active_since_ms(struct core_env *env, uint64_t id)
     struct core_bed *bed = container_of(env, struct core_bed, env);
     struct cluster_bed *c = bed->cluster;
     size_t from = number(c, bed), to = (size_t)id - 1;
-    if (c->cut[from][to] || c->cut[to][from]) {
+    if (id > c->count || c->cut[from][to] || c->cut[to][from]) {
         return 0;
     }
     return c->active_ms[to] == 0 ? 1 : c->active_ms[to];
@@ -151,6 +155,9 @@ static void answer_call(struct core_bed *bed, struct flying_call *flying)
         lease_page(bed, flying);
         return;
     }
+    if (bed->cluster->page != NULL && bed->cluster->page(bed, call)) {
+        return;
+    }
     CHECK(strcmp(call->path, "/version") == 0);
     call->status = 200;
     call->response = bytes_str("{\"etcdserver\":\"3.7.1\",\"etcdcluster\":\"3.7.0\",\"storage\":\"3.7.0\"}");
@@ -160,8 +167,9 @@ static void deliver_call(struct cluster_bed *c, struct flying_call *flying)
 {
     struct core_peer_call *call = flying->call;
     size_t to = (size_t)call->to - 1;
+    bool known = call->to >= 1 && call->to <= c->count;
     c->lease_calls += strcmp(call->path, "/leases") == 0;
-    call->error = passes(c, flying->from, to) && passes(c, to, flying->from) ? 0 : ERR_UNHEALTHY;
+    call->error = known && passes(c, flying->from, to) && passes(c, to, flying->from) ? 0 : ERR_UNHEALTHY;
     if (call->error == 0) {
         answer_call(&c->beds[to], flying);
     }
