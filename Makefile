@@ -153,6 +153,7 @@ sim: $(SIM_BIN) ## deterministic simulation: SEED=n for one seed, else fresh see
 	@tests/run-sim $(SIM_BIN)
 sim: export SEED := $(SEED)
 sim: export SECONDS := $(SECONDS)
+sim: export MEMBERS := $(MEMBERS)
 
 .PHONY: canaries
 canaries: all ## bugs planted in a simulator of its own: each must be found; says how many seeds it took

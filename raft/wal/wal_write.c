@@ -290,13 +290,15 @@ int wal_save_snapshot(struct wal *w, struct raft_position at, const struct raft_
         wal_update_space(w);
         return error;
     }
-    /* Readers believe only checkpoints that the log's commit covers. */
+    wal_add_state(w);
+    wal_add_snapshot(w, at, conf);
+    /* Readers believe only checkpoints that the log's commit covers; and a commit index only if the log reaches it, as
+     * behind an image it does by the record before. Torn between the two, the checkpoint is not there yet. */
     if (w->state.commit < at.index && w->state.term != 0) {
         w->state.commit = at.index;
         w->state_waits = true;
+        wal_add_state(w);
     }
-    wal_add_state(w);
-    wal_add_snapshot(w, at, conf);
     if (w->last_index < at.index) {
         w->last_index = at.index;
     }
