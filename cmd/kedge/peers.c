@@ -158,9 +158,35 @@ static void peer_call_cancelled(struct core_env *env, struct core_peer_call *cor
 
 /* --- from others --- */
 
+/* A leader tells this member that entries are committed which it had acknowledged, and its log ends before them: it
+ * runs on an older copy of its data. What it promised with what is missing, votes too, nobody knows. The leader would
+ * repeat itself for ever, as it never goes below what was acknowledged. (An etcd ends here as well: "tocommit is out of
+ * range".) */
+static void check_log(struct peers *peers, const struct raft_message *received)
+{
+    struct raft_status status = core_raft_status(peers->member->core);
+    uint64_t now_ms = loop_now_ms(peers->member->loop);
+    if (received->type != RAFT_MSG_HEARTBEAT || received->term != status.term || status.installing) {
+        return;
+    }
+    if (received->commit <= status.last_index) {
+        peers->lacking_since_ms = 0;
+    } else if (peers->lacking_since_ms == 0) {
+        peers->lacking_since_ms = now_ms;
+    } else if (now_ms - peers->lacking_since_ms > 2 * peers->member->config->election_timeout_ms) {
+        log_fatal(
+            "this member has lost entries that it had acknowledged: its data directory is older than it should be",
+            log_hex("local-member-id", status.id), log_uint("last-index", status.last_index),
+            log_uint("acknowledged-index", received->commit), log_str("data-dir", peers->member->config->data_dir),
+            log_str("advice", "put its newest data back; or let the cluster forget the member and join as a new "
+                              "one with an empty directory: etcdctl member remove, etcdctl member add"));
+    }
+}
+
 static void message(void *owner, const struct raft_message *received)
 {
     struct peers *peers = owner;
+    check_log(peers, received);
     core_step(peers->member->core, received);
 }
 

@@ -18,7 +18,8 @@ struct peers {
     void (*removed)(void *owner);
     void *owner;
     bool removal_told;
-    struct list images; /* of image_out.node: on their way to others */
+    struct list images;        /* of image_out.node: on their way to others */
+    uint64_t lacking_since_ms; /* the leader speaks of entries that the log lacks; 0 = it does not */
 };
 
 /* After member_start. removed: this member is no member any more, it stops for good (once). */
