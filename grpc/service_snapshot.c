@@ -9,12 +9,15 @@
 #include <stdlib.h>
 
 #define BLOB_BYTES ((size_t)32768)
-#define SLICE_BYTES (16 * BLOB_BYTES)
+#define SLICE_BLOBS 16
 #define PLAN_ROWS 20000
 
+/* What the worker makes at a time. Each blob is small enough to come from the heap and go back to it: larger pieces
+ * would be mapped, and cleared by the system, each time anew. */
 struct slice {
-    struct shared *data;
-    size_t len, sent;
+    struct shared *blobs[SLICE_BLOBS];
+    size_t count, sent;
+    size_t last_len; /* of the last blob */
     bool last;
 };
 
@@ -36,8 +39,13 @@ static int work(void *arg)
     if (!s->planned) {
         return snapshot_export_plan(s->image, PLAN_ROWS);
     }
-    s->ready = (struct slice){.data = shared_new(SLICE_BYTES)};
-    return snapshot_export_read(s->image, s->ready.data->data, SLICE_BYTES, &s->ready.len);
+    struct slice *slice = &s->ready;
+    int progress = SNAPSHOT_MORE;
+    while (slice->count < SLICE_BLOBS && progress == SNAPSHOT_MORE) {
+        struct shared *blob = slice->blobs[slice->count++] = shared_new(BLOB_BYTES);
+        progress = snapshot_export_read(s->image, blob->data, BLOB_BYTES, &slice->last_len);
+    }
+    return progress;
 }
 
 /* --- messages --- */
@@ -80,7 +88,7 @@ static void next_work(struct snapshot_call *s);
 
 static bool take_slice(struct snapshot_call *s)
 {
-    if (s->working || s->ready.data == NULL) {
+    if (s->working || s->ready.count == 0) {
         return false;
     }
     s->sending = s->ready;
@@ -89,30 +97,38 @@ static bool take_slice(struct snapshot_call *s)
     return true;
 }
 
+/* The next blob of the slice. */
+static void send_next(struct snapshot_call *s, struct slice *slice)
+{
+    struct shared *blob = slice->blobs[slice->sent++];
+    size_t len = slice->sent == slice->count ? slice->last_len : BLOB_BYTES;
+    CHECK(len > 0 && len <= s->remaining);
+    s->remaining -= len;
+    send_blob(s, bytes_of(blob->data, len), blob);
+    shared_unref(blob);
+}
+
 /* As much as the stream has room for. */
 static void send_slices(struct snapshot_call *s)
 {
+    struct slice *slice = &s->sending;
     while (call_writable(s->call)) {
-        struct slice *slice = &s->sending;
-        if (slice->data == NULL && !take_slice(s)) {
+        if (slice->sent == slice->count && !take_slice(s)) {
             return;
         }
-        size_t left = slice->len - slice->sent, n = left < BLOB_BYTES ? left : BLOB_BYTES;
-        CHECK(n > 0 && n <= s->remaining);
-        s->remaining -= n;
-        send_blob(s, bytes_of(slice->data->data + slice->sent, n), slice->data);
-        slice->sent += n;
-        if (slice->sent < slice->len) {
-            continue;
-        }
-        bool last = slice->last; /* nothing comes after it */
-        shared_unref(slice->data);
-        *slice = (struct slice){0};
-        if (last) {
+        send_next(s, slice);
+        if (slice->last && slice->sent == slice->count) {
             CHECK(s->remaining == 0);
             send_checksum(s);
             return;
         }
+    }
+}
+
+static void slice_free(struct slice *slice)
+{
+    for (size_t i = slice->sent; i < slice->count; i++) {
+        shared_unref(slice->blobs[i]);
     }
 }
 
@@ -146,7 +162,7 @@ static void worked(struct core_view *view, int result)
 
 static void next_work(struct snapshot_call *s)
 {
-    if (!s->working && !s->made && s->ready.data == NULL) {
+    if (!s->working && !s->made && s->ready.count == 0) {
         s->working = true;
         core_view_work(&s->view, work, s, worked);
     }
@@ -180,8 +196,8 @@ static void closed(struct core_view *view)
 {
     struct snapshot_call *s = view->owner;
     snapshot_export_free(s->image);
-    shared_unref(s->ready.data);
-    shared_unref(s->sending.data);
+    slice_free(&s->ready);
+    slice_free(&s->sending);
     free(s);
 }
 

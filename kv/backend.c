@@ -80,6 +80,13 @@ int backend_scan(struct backend_read *r, enum backend_table table, struct bytes 
                                      : r->backend->driver->scan(r, table, from, visit, arg);
 }
 
+int backend_scan_lengths(struct backend_read *r, enum backend_table table, struct bytes from,
+                         bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
+{
+    return backend_long_table(table) ? backend_long_scan(r, table, from, visit, arg)
+                                     : r->backend->driver->scan_lengths(r, table, from, visit, arg);
+}
+
 uint64_t backend_count(struct backend_read *r, enum backend_table table)
 {
     return r->backend->driver->count(r, table);

@@ -84,6 +84,10 @@ int backend_get_known(struct backend_read *r, enum backend_table table, struct b
  * the call. Returns 0 or ERR_CORRUPT_DATA. Checks that a full scan sees as many rows as the table counts. */
 int backend_scan(struct backend_read *r, enum backend_table table, struct bytes from,
                  bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
+/* The same for who needs keys and lengths alone: values may come without their bytes (data NULL) and unchecked, so that
+ * nothing of them is read. */
+int backend_scan_lengths(struct backend_read *r, enum backend_table table, struct bytes from,
+                         bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
 uint64_t backend_count(struct backend_read *r, enum backend_table table);
 
 /* A view: a read transaction for work on whole tables that lasts (hash, snapshot, backup), opened on the store thread

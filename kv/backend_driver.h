@@ -13,6 +13,8 @@ struct backend_driver {
     int (*missing)(struct backend *b, enum backend_table table); /* reports it; ERR_CORRUPT_DATA */
     int (*scan)(struct backend_read *r, enum backend_table table, struct bytes from,
                 bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
+    int (*scan_lengths)(struct backend_read *r, enum backend_table table, struct bytes from,
+                        bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
     uint64_t (*count)(struct backend_read *r, enum backend_table table);
     struct backend_stats (*stats)(const struct backend *b);
     int (*repack)(struct backend *b, size_t budget_bytes, struct buffer *cursor);

@@ -185,6 +185,7 @@ static const struct backend_driver driver = {
     .get = lmdb_get,
     .missing = lmdb_missing,
     .scan = lmdb_scan,
+    .scan_lengths = lmdb_scan_lengths,
     .count = lmdb_count,
     .stats = lmdb_stats,
     .repack = lmdb_repack,

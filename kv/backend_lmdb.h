@@ -79,6 +79,8 @@ int lmdb_get(struct backend_read *r, enum backend_table table, struct bytes key,
 int lmdb_missing(struct backend *b, enum backend_table table);
 int lmdb_scan(struct backend_read *r, enum backend_table table, struct bytes from,
               bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
+int lmdb_scan_lengths(struct backend_read *r, enum backend_table table, struct bytes from,
+                      bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg);
 uint64_t lmdb_count(struct backend_read *r, enum backend_table table);
 void lmdb_reads_close(struct lmdb *l); /* frees the pool */
 

@@ -110,6 +110,7 @@ struct scan {
     size_t last_len;
     uint64_t rows;
     bool whole;       /* from the table's first row to its last */
+    bool lengths;     /* values are not looked at */
     uintptr_t page;   /* the row before's */
     uint8_t *windows; /* a whole scan: one bit for each window of the file, set once it was mapped; NULL = not done */
     size_t window_count;
@@ -146,10 +147,19 @@ static void scan_ahead_start(struct scan *s)
     }
 }
 
+static int row_length(struct lmdb *l, MDB_val k, MDB_val v, struct bytes *value)
+{
+    if (v.mv_size < LMDB_ROW_CRC || v.mv_size > l->map_bytes) {
+        return lmdb_damage(l, k.mv_data, "a row's length cannot be");
+    }
+    *value = bytes_of(NULL, v.mv_size - LMDB_ROW_CRC);
+    return 0;
+}
+
 static int scan_row(struct scan *s, MDB_val k, MDB_val v, struct bytes *value)
 {
     struct bytes key = lmdb_bytes(k);
-    int error = row_open(s->l, s->table, k, v, value);
+    int error = s->lengths ? row_length(s->l, k, v, value) : row_open(s->l, s->table, k, v, value);
     if (error != 0) {
         return error;
     }
@@ -190,11 +200,11 @@ uint64_t lmdb_count(struct backend_read *read, enum backend_table table)
     return stat.ms_entries;
 }
 
-int lmdb_scan(struct backend_read *read, enum backend_table table, struct bytes from,
-              bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
+static int scan(struct backend_read *read, enum backend_table table, struct bytes from, bool lengths,
+                bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
 {
     struct lmdb *l = (struct lmdb *)read->backend;
-    struct scan s = {.l = l, .table = table, .whole = from.len == 0};
+    struct scan s = {.l = l, .table = table, .whole = from.len == 0, .lengths = lengths};
     if (from.len > BACKEND_KEY_MAX) {
         return 0;
     }
@@ -212,4 +222,16 @@ int lmdb_scan(struct backend_read *read, enum backend_table table, struct bytes 
         return lmdb_damage(l, NULL, "a table has not as many rows as it counts");
     }
     return error;
+}
+
+int lmdb_scan(struct backend_read *read, enum backend_table table, struct bytes from,
+              bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
+{
+    return scan(read, table, from, false, visit, arg);
+}
+
+int lmdb_scan_lengths(struct backend_read *read, enum backend_table table, struct bytes from,
+                      bool (*visit)(void *arg, struct bytes key, struct bytes value), void *arg)
+{
+    return scan(read, table, from, true, visit, arg);
 }

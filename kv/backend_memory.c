@@ -432,6 +432,7 @@ static const struct backend_driver driver = {
     .get = memory_get,
     .missing = memory_missing,
     .scan = memory_scan,
+    .scan_lengths = memory_scan,
     .count = memory_count,
     .stats = memory_stats,
     .repack = memory_repack,

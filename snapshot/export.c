@@ -107,7 +107,8 @@ static int table_slice(struct snapshot_export *e)
     }
     e->cursor = (struct buffer){0};
     e->stopped = false;
-    int error = backend_scan(e->view, table, buffer_bytes(&from), visit, e);
+    /* The first pass only wants to know how long rows are. */
+    int error = (e->planned ? backend_scan : backend_scan_lengths)(e->view, table, buffer_bytes(&from), visit, e);
     buffer_free(&from);
     if (error != 0 || e->stopped) {
         return error != 0 ? error : SNAPSHOT_MORE;
