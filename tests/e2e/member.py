@@ -29,6 +29,7 @@ class Member:
         self.peer_url = f"http://127.0.0.1:{self.peer_port}"
         self.initial, self.state = f"{name}={self.peer_url}", "new"
         self.flags = list(flags)
+        self.environment = {}  # besides this process's own
         self.process = None
         self.log = open(os.path.join(self.folder, "log"), "ab+")
 
@@ -44,7 +45,7 @@ class Member:
              f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
              f"--initial-cluster={self.initial}", f"--initial-cluster-state={self.state}", *self.flags],
             stdout=self.log, stderr=self.log,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("KEDGE_", "ETCD"))})
+            env={k: v for k, v in os.environ.items() if not k.startswith(("KEDGE_", "ETCD"))} | self.environment)
 
     def wait_ready(self, wait=60):
         client = f"http://{self.endpoint}"

@@ -1,0 +1,199 @@
+#!/usr/bin/python3
+"""A member that was away longer than the log reaches back gets the leader's store as an image. It is killed while it
+installs it, at any moment and (in a build with failpoints) at each step: it comes back every time with the store of before
+or of the image, catches up, has the same hash as the others, and leaves nothing behind. A watcher on it sees every
+revision once."""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import grpc
+from etcd3.etcdrpc import rpc_pb2 as pb
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster import Cluster, Stubs
+
+VALUE = bytes(1000000)
+PUTS = 150  # one segment of the log has 64 MB, and the open one stays
+ROUNDS = int(os.environ.get("IMAGE_ROUNDS", "3"))
+STEPS = ["applyBeforeOpenSnapshot", "applyAfterOpenSnapshot", "raftBeforeSaveSnap", "raftAfterSaveSnap",
+         "raftAfterSnapshotRecord", "raftBeforeApplySnap", "raftAfterApplySnap"]
+
+
+def check(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def write(cluster, count=PUTS):
+    with Stubs(cluster.leader()) as s:
+        for i in range(count):
+            s.kv.Put(pb.PutRequest(key=b"k%d" % (i % 10), value=VALUE), timeout=20)
+        revision = s.kv.Put(pb.PutRequest(key=b"last", value=b"x"), timeout=20).header.revision
+        s.kv.Compact(pb.CompactionRequest(revision=revision, physical=True), timeout=20)
+        # A hash at the compaction's own revision is what each remembers of its compaction (bbolt.md "hash cache").
+        s.kv.Put(pb.PutRequest(key=b"last", value=b"y"), timeout=20)
+
+
+def follower(cluster):
+    leader = cluster.leader()
+    return next(m for m in cluster.members if m is not leader)
+
+
+def installed(member):
+    return member.output(100000).count('"msg":"applied snapshot"')
+
+
+def wait_same(cluster, wait=60):
+    """All are where the leader is, and have the same hash."""
+    cluster.same_hash(wait)
+
+
+def check_tidy(member):
+    names = os.listdir(os.path.join(member.data, "member", "snap"))
+    left = [n for n in names if n not in ("db", "db-lock") and not (n.endswith(".snap") and len(n) == 38)]
+    check(not left, f"left behind in the folder: {left}")
+
+
+def has_failpoints(member):
+    with open(member.program, "rb") as f:
+        return b"failpoint panic" in f.read()
+
+
+def test_a_member_that_was_away_gets_an_image(cluster):
+    late = follower(cluster)
+    before = installed(late)
+    late.kill()
+    write(cluster)
+    late.begin()
+    late.wait_ready()
+    wait_same(cluster)
+    check(installed(late) == before + 1, f"it was brought up to date without an image:\n{late.output()}")
+    check_tidy(late)
+    write(cluster, 3)
+    wait_same(cluster)
+
+
+def test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts(cluster):
+    late = follower(cluster)
+    for _ in range(ROUNDS):
+        late.kill()
+        write(cluster)
+        late.begin()
+        time.sleep(random.uniform(0, 1.5))
+        late.kill()
+        late.begin()
+        late.wait_ready()
+        wait_same(cluster)
+        check_tidy(late)
+
+
+def test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts(cluster):
+    late = follower(cluster)
+    if not has_failpoints(late):
+        return False
+    for step in STEPS:
+        late.kill()
+        write(cluster)
+        late.environment = {"KEDGE_FAILPOINTS": f"{step}=exit"}
+        late.begin()
+        late.process.wait(60)
+        late.environment = {}
+        late.begin()
+        late.wait_ready()
+        wait_same(cluster)
+        check_tidy(late)
+        write(cluster, 3)
+        wait_same(cluster)
+    return True
+
+
+def test_a_second_image_comes_while_the_first_is_installed(cluster):
+    """etcd#20271, etcd#18055: the earlier one is finished or dropped, and the later one counts."""
+    late = follower(cluster)
+    if not has_failpoints(late):
+        return False
+    late.kill()
+    write(cluster)
+    late.environment = {"KEDGE_FAILPOINTS": "applyAfterOpenSnapshot=sleep(3000)"}
+    late.begin()
+    end = time.monotonic() + 30
+    while '"msg":"applying snapshot"' not in late.output(5):
+        check(time.monotonic() < end, "no image came")
+        time.sleep(0.01)
+    write(cluster)
+    late.environment = {}
+    late.wait_ready()
+    wait_same(cluster)
+    check_tidy(late)
+    return True
+
+
+def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
+    late = follower(cluster)
+    with Stubs(late) as s:
+        start = s.kv.Range(pb.RangeRequest(key=b"x"), timeout=5).header.revision + 1
+        done = threading.Event()
+
+        def requests():
+            yield pb.WatchRequest(create_request=pb.WatchCreateRequest(
+                key=b"\0", range_end=b"\0", start_revision=start))
+            done.wait()
+
+        before, seen = installed(late), []
+        call = s.watch.Watch(requests())
+        next(call)
+        late.process.send_signal(signal.SIGSTOP)
+        try:
+            with Stubs(cluster.leader()) as leader:
+                for i in range(PUTS):
+                    last = leader.kv.Put(pb.PutRequest(key=b"w%d" % (i % 10), value=VALUE), timeout=20).header.revision
+        finally:
+            late.process.send_signal(signal.SIGCONT)
+        for response in call:
+            check(not response.canceled, f"the watch was cancelled: {response.cancel_reason}")
+            seen += [event.kv.mod_revision for event in response.events]
+            if seen and seen[-1] >= last:
+                break
+        done.set()
+        call.cancel()
+    check(seen == list(range(start, last + 1)), f"from {start} to {last} were seen: {seen[:5]}...{seen[-5:]}")
+    check(installed(late) == before + 1, "it caught up without an image")
+
+
+TESTS = [test_a_member_that_was_away_gets_an_image,
+         test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts,
+         test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts,
+         test_a_second_image_comes_while_the_first_is_installed,
+         test_a_watcher_across_an_image_sees_each_revision_once]
+
+
+def main():
+    passed = failed = skipped = 0
+    for test in TESTS:
+        cluster = Cluster(3, "--snapshot-count=20", "--max-wals=1", "--snapshot-catchup-entries=1",
+                          "--quota-backend-bytes=8000000000")
+        try:
+            cluster.start()
+            if test(cluster) is False:
+                skipped += 1
+                print(f"{test.__name__}: skipped, this build has no failpoints")
+            else:
+                passed += 1
+        except (AssertionError, RuntimeError, grpc.RpcError) as error:
+            failed += 1
+            print(f"FAILED {test.__name__}: {error}")
+            for member in cluster.members:
+                print(f"--- {member.name}\n{member.output()}")
+        finally:
+            cluster.close()
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
