@@ -161,7 +161,11 @@ void core_job_done(struct core *core, struct core_job *job)
 
 void core_step(struct core *core, const struct raft_message *message)
 {
-    raft_step(core->raft, message);
+    if (message->type == RAFT_MSG_SNAPSHOT) {
+        install_step(core, message);
+    } else {
+        raft_step(core->raft, message);
+    }
 }
 
 void core_unreachable(struct core *core, uint64_t id)

@@ -51,8 +51,16 @@ static void over(struct core *core)
     core->install.stage = INSTALL_NONE;
 }
 
+static void drop_image(struct core *core, struct raft_position at)
+{
+    if (core->env->drop_image != NULL) {
+        core->env->drop_image(core->env, at);
+    }
+}
+
 static void give_up(struct core *core)
 {
+    drop_image(core, core->install.at);
     if (core->install.kv != NULL) {
         core->env->retire(core->env, core->install.kv);
     }
@@ -167,6 +175,17 @@ void install_begin(struct core *core, const struct raft_message *message)
     raft_conf_state_copy(&core->install.conf, message->snapshot_conf);
     core->install.job.install = (struct core_install){.at = message->snapshot};
     start_job(core, CORE_INSTALL, built);
+}
+
+void install_step(struct core *core, const struct raft_message *message)
+{
+    bool before = raft_status(core->raft).installing;
+    raft_step(core->raft, message);
+    bool wanted = !before && raft_status(core->raft).installing;
+    bool in_use = core->install.stage != INSTALL_NONE && core->install.at.index == message->snapshot.index;
+    if (!wanted && !in_use) {
+        drop_image(core, message->snapshot);
+    }
 }
 
 void install_slice(struct core *core)

@@ -228,6 +228,7 @@ void log_flush_commit(struct core *core);
 /* install.c */
 void install_begin(struct core *core, const struct raft_message *message);
 void install_slice(struct core *core);
+void install_step(struct core *core, const struct raft_message *message); /* raft_step of one that has an image */
 bool install_holds(const struct core *core); /* nothing is applied, committed or deleted: the store is being replaced */
 uint64_t install_commit(const struct core *core); /* no hard state may be saved with a commit index below this */
 bool install_idle(const struct core *core);
@@ -276,7 +277,6 @@ uint64_t compact_deadline(const struct core *core);
 void clock_leader_changed(struct core *core, bool leader);
 bool clock_slice(struct core *core);
 uint64_t clock_deadline(const struct core *core);
-
 
 /* lease_call.c */
 void lease_call_init(struct core *core);

@@ -122,6 +122,9 @@ struct core_env {
     /* Nobody uses this generation any more (another took its place, or it never came to be used): close it and its
      * backend, on whatever thread. Never the core's last one, which core_free closes. */
     void (*retire)(struct core_env *env, struct kv *kv);
+    /* The image that arrived at this position is of no use (any more): another one is being installed, the log has what
+     * it holds, or it could not be installed. NULL = nothing is to be done. */
+    void (*drop_image)(struct core_env *env, struct raft_position at);
 
     /* --- other members. A member that is always alone leaves these NULL. None of them may call the core back before it
      * returns. --- */

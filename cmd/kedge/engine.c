@@ -295,21 +295,47 @@ static void *builder_thread(void *arg)
                 finish(engine, job);
             } else {
                 job->work.run(job->work.arg);
-                free(job); /* of retire */
+                free(job); /* of post_work */
             }
         }
     }
     return NULL;
 }
 
-static void retire(struct core_env *env, struct kv *kv)
+/* For the builder, which nobody waits for. */
+static void post_work(struct engine *engine, int (*run)(void *arg), void *arg)
 {
-    struct engine *engine = container_of(env, struct engine, env);
     struct core_job *job = mem_zalloc(sizeof *job);
     list_init(&job->node);
     job->kind = CORE_WORK;
-    job->work = (struct core_work){.run = close_generation, .arg = kv};
+    job->work = (struct core_work){.run = run, .arg = arg};
     mailbox_post(&engine->builder.box, &job->node);
+}
+
+static void retire(struct core_env *env, struct kv *kv)
+{
+    post_work(container_of(env, struct engine, env), close_generation, kv);
+}
+
+struct dropped {
+    const struct generation_config *config;
+    uint64_t index;
+};
+
+static int remove_image(void *arg)
+{
+    struct dropped *dropped = arg;
+    generation_drop_image(dropped->config, dropped->index);
+    free(dropped);
+    return 0;
+}
+
+static void drop_image(struct core_env *env, struct raft_position at)
+{
+    struct engine *engine = container_of(env, struct engine, env);
+    struct dropped *dropped = mem_zalloc(sizeof *dropped);
+    *dropped = (struct dropped){.config = engine->generation, .index = at.index};
+    post_work(engine, remove_image, dropped);
 }
 
 void engine_installs(struct engine *engine, const struct generation_config *config)
@@ -420,7 +446,7 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots)
 {
     *engine = (struct engine){
-        .env = {.start = start, .space = space, .retire = retire},
+        .env = {.start = start, .space = space, .retire = retire, .drop_image = drop_image},
         .loop = loop,
         .wal = wal,
         .backend = backend,

@@ -114,11 +114,16 @@ int generation_place(const struct generation_config *config, struct generation *
     int error = backend_lmdb_rename(generation->backend, config->store.path);
     FAILPOINT(raftAfterApplySnap);
     if (error == 0) {
-        char *image = generation_image(config, index);
-        unlink(image);
-        free(image);
+        generation_drop_image(config, index);
     }
     return error;
+}
+
+void generation_drop_image(const struct generation_config *config, uint64_t index)
+{
+    char *image = generation_image(config, index);
+    unlink(image);
+    free(image);
 }
 
 void generation_close(struct generation *generation)

@@ -37,6 +37,8 @@ int generation_place(const struct generation_config *config, struct generation *
 /* Closes both. */
 void generation_close(struct generation *generation);
 
+/* The image at this position is not needed. */
+void generation_drop_image(const struct generation_config *config, uint64_t index);
 /* Removes all images: each is taken over, or the leader sends it again. At start. */
 void generation_remove_images(const struct generation_config *config);
 
