@@ -1,6 +1,7 @@
 /* Planted bugs, which the simulator must find: they prove that its checkers can fail. CANARY(NAME) stands where a bug
  * would be, and is the constant false except in a build of its own (make canaries: -DKEDGE_CANARIES), whose objects
- * have their own folder and go into nothing but a simulator. There one of them at a time is switched on.
+ * have their own folder and go into nothing but a simulator and the servers of tests/interop/canaries. There one of
+ * them at a time is switched on.
  *
  * tests/run-canaries shows that each is found, and that no shipped program has a trace of them. */
 #ifndef BASE_CANARY_H

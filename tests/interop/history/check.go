@@ -160,6 +160,8 @@ func shortened(value string) string {
 	return fmt.Sprintf("%q", strings.TrimRight(value, " "))
 }
 
+func (e Event) String() string { return describe(e) }
+
 func describe(e Event) string {
 	if e.Delete {
 		return fmt.Sprintf("the deletion of %s at revision %d", e.Key, e.Mod)
