@@ -172,18 +172,30 @@ static bool to_be_stopped(const struct sim_member *m)
     return m->sim->now_ms >= m->crash_ms;
 }
 
-/* A removed member is kept until another one knows of it. If it were alone in knowing, and was in the quorum that
- * decided so, the others could never decide anything again, in etcd no more than here: a change of members counts only
- * where it was applied (raft.md). */
+/* A removed member is kept until all voters know of it. If one of them did not, and took the removed one for part of
+ * the quorum that it needs, it could never be elected, in etcd no more than here: a change of members counts only where
+ * it was applied (raft.md). */
 static bool may_end(const struct sim_member *m)
 {
+    size_t voters = 0;
     for (unsigned i = 0; i < m->sim->member_count; i++) {
         const struct sim_member *other = &m->sim->members[i];
-        if (other != m && other->state == SIM_UP && !other->leaving && kv_member_removed(other->kv, m->id)) {
-            return true;
+        if (other == m || other->leaving || other->state == SIM_ABSENT) {
+            continue;
         }
+        if (other->state == SIM_DOWN) {
+            return false;
+        }
+        const struct kv_member *self = kv_member(other->kv, other->id);
+        if (self == NULL || self->learner) {
+            continue; /* new, or no voter */
+        }
+        if (!kv_member_removed(other->kv, m->id)) {
+            return false;
+        }
+        voters++;
     }
-    return false;
+    return voters > 0;
 }
 
 static void end_or_wait(struct sim_member *m)
