@@ -86,9 +86,10 @@ void sim_check_state(struct sim_member *m)
 void sim_check_hash(struct sim_member *m, const struct kv_hash_result *hash)
 {
     const struct model *model = &m->sim->check.model;
-    uint32_t expected = model_hash_kv(model, hash->compact_revision);
-    if (hash->hash != expected || hash->current_revision != model->revision) {
-        sim_fail(m->sim, "member %u: HashKV %08x at revision %" PRId64 ", the model has %08x at %" PRId64, m->slot,
-                 hash->hash, hash->current_revision, expected, model->revision);
+    uint32_t expected = model_hash_kv(model, hash->compact_revision, hash->hash_revision);
+    m->sim->result->hashes++;
+    if (hash->hash != expected || hash->hash_revision > model->revision) {
+        sim_fail(m->sim, "member %u: HashKV %08x of revisions %" PRId64 " to %" PRId64 ", the model has %08x", m->slot,
+                 hash->hash, hash->compact_revision, hash->hash_revision, expected);
     }
 }

@@ -142,9 +142,7 @@ struct sim_member {
     uint64_t recovered;                         /* last entry of the log at this start */
     uint64_t reached_since_ms[SIM_MEMBERS_MAX]; /* by slot; 0 = not reached */
     bool unreachable[SIM_MEMBERS_MAX];          /* to be told */
-    struct core_hash *hash;
-    bool hashed;
-    struct kv_hash_result hash_result;
+    struct core_hash *hash;                     /* asked for */
 };
 
 /* --- the network ---------------------------------------------------------------------------------------------------
@@ -226,7 +224,8 @@ int64_t sim_member_wall(const struct sim_member *m);
 uint64_t sim_member_true_ms(const struct sim_member *m, uint64_t local_ms);
 void sim_member_set_rate(struct sim_member *m, uint64_t rate);
 uint64_t sim_member_due(const struct sim_member *m);
-void sim_member_run(struct sim_member *m); /* what is due: jobs, then turns */
+void sim_member_hash(struct sim_member *m); /* asks for HashKV, which is then checked */
+void sim_member_run(struct sim_member *m);  /* what is due: jobs, then turns */
 bool sim_member_serves(const struct sim_member *m);
 bool sim_member_awake(const struct sim_member *m); /* up and not paused */
 struct sim_member *sim_leader(struct sim *s);      /* of the highest term; NULL if nobody thinks that it leads */

@@ -254,7 +254,7 @@ void sim_life_start(struct sim_member *m)
 {
     m->life++;
     m->state = SIM_UP;
-    m->crashed = m->dying = m->hashed = m->checked = false;
+    m->crashed = m->dying = m->checked = false;
     m->crash_ms = SIM_NEVER;
     m->paused_ms = m->stalled_ms = 0;
     memset(m->unreachable, 0, sizeof m->unreachable);

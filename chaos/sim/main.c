@@ -141,6 +141,7 @@ static void add(struct totals *t, const struct sim_result *r)
     sum->expired += r->expired;
     sum->entries += r->entries;
     sum->elections += r->elections;
+    sum->hashes += r->hashes;
     sum->messages += r->messages;
     sum->turns += r->turns;
     sum->busy_ms += r->busy_ms;
@@ -177,9 +178,9 @@ static void tell_totals(const struct totals *t)
     printf("sim: %" PRIu64 " seeds, %.0f simulated seconds (%.0f with clients at work), %.1f s of CPU: %.0f simulated "
            "seconds a CPU second\n",
            t->seeds, simulated, busy, t->cpu_seconds, simulated / t->cpu_seconds);
-    printf("sim: %" PRIu64 " changes answered, %" PRIu64 " reads, %" PRIu64 " events, %" PRIu64
-           " expiries checked; %.0f client operations a simulated second\n",
-           sum->acknowledged, sum->reads, sum->events, sum->expired,
+    printf("sim: %" PRIu64 " changes answered, %" PRIu64 " reads, %" PRIu64 " events, %" PRIu64 " expiries, %" PRIu64
+           " hashes of stores checked; %.0f client operations a simulated second\n",
+           sum->acknowledged, sum->reads, sum->events, sum->expired, sum->hashes,
            busy == 0 ? 0 : (double)(sum->acknowledged + sum->reads) / busy);
     printf("sim: %u crash points (%u power losses), %" PRIu64 " terms led, %" PRIu64 " messages, %" PRIu64
            " entries synced\n",

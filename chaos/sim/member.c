@@ -1,7 +1,9 @@
 /* A member among others: its clock, its turn, who of them is there. */
 #include "base/check.h"
+#include "base/error.h"
 #include "chaos/sim/internal.h"
 #include "tests/support/memory_fs.h"
+#include <stdlib.h>
 
 #define WALL_BASE_MS INT64_C(1700000000000)
 #define MEMBER_ID UINT64_C(0x8e9e05c521640000)
@@ -91,6 +93,36 @@ void sim_member_set_rate(struct sim_member *m, uint64_t rate)
     m->rate = rate;
 }
 
+/* --- HashKV --------------------------------------------------------------------------------------------------------
+ */
+
+static void hashed(struct core_hash *hash, int error)
+{
+    struct sim_member *m = hash->owner;
+    if (error == 0) {
+        sim_check_hash(m, &hash->result);
+    } else if (error != ERR_STOPPED) {
+        sim_fail(m->sim, "member %u: HashKV: %s", m->slot, error_name(error));
+    }
+    free(hash);
+    m->hash = NULL;
+}
+
+void sim_member_hash(struct sim_member *m)
+{
+    if (m->hash != NULL) {
+        return;
+    }
+    m->hash = mem_zalloc(sizeof *m->hash);
+    m->hash->done = hashed;
+    m->hash->owner = m;
+    m->dirty = true;
+    int error = core_hash(m->core, m->hash, KV_HASH_KV, 0);
+    if (error != 0) { /* known already, or refused */
+        hashed(m->hash, error == CORE_READY ? 0 : error);
+    }
+}
+
 /* --- turns ---------------------------------------------------------------------------------------------------------
  */
 
@@ -141,6 +173,9 @@ static void check_start(struct sim_member *m)
     if (!m->checked && !m->sim->result->failed && m->shadow.applied >= m->recovered && sim_check_current(m)) {
         m->checked = true;
         sim_check_state(m);
+        if (m->life % 3 == 0) {
+            sim_member_hash(m);
+        }
     }
 }
 

@@ -281,14 +281,14 @@ uint64_t model_digest_range(const struct model *m, int lo, int hi, int64_t revis
 }
 
 /* By the book (mvcc.md, backend.md "HashKV"): the rows that a compaction keeps, and all after it. */
-uint32_t model_hash_kv(const struct model *m, int64_t compacted)
+uint32_t model_hash_kv(const struct model *m, int64_t compacted, int64_t revision)
 {
     uint32_t hash = crc32c(0, "key", 3);
     size_t kept = 0;
-    model_digest_range(m, 0, MODEL_KEYS, m->revision, &kept);
-    for (size_t i = 0; i < m->count; i++) {
+    model_digest_range(m, 0, MODEL_KEYS, revision, &kept);
+    for (size_t i = 0; i < m->count && m->changes[i].main <= revision; i++) {
         const struct model_change *c = &m->changes[i];
-        bool keep = model_at(m, c->key, m->revision) == c;
+        bool keep = model_at(m, c->key, revision) == c;
         if ((c->main <= compacted && kept > 0 && !keep) || (c->main == compacted && c->dead)) {
             continue;
         }

@@ -64,6 +64,6 @@ uint64_t model_digest_range(const struct model *m, int lo, int hi, int64_t revis
 
 /* The row's fields, with views into the change and `name`. */
 struct row_fields model_fields(const struct model_change *c, char name[MODEL_KEY_LEN + 1]);
-uint32_t model_hash_kv(const struct model *m, int64_t compacted); /* at the current revision */
+uint32_t model_hash_kv(const struct model *m, int64_t compacted, int64_t revision); /* as of the revision */
 
 #endif

@@ -260,6 +260,11 @@ void sim_nemesis_run(struct sim *s)
 
 void sim_nemesis_healed(struct sim *s)
 {
+    for (unsigned i = 0; i < s->member_count; i++) {
+        if (sim_member_serves(&s->members[i])) {
+            sim_member_hash(&s->members[i]);
+        }
+    }
     if (!s->ending) {
         s->nemesis.turn_ms = s->now_ms + sim_between(s, 300, 4000);
     }

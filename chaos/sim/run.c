@@ -285,35 +285,9 @@ static void stop_all(struct sim *s)
 /* --- the audit -----------------------------------------------------------------------------------------------------
  */
 
-static void hashed(struct core_hash *hash, int error)
-{
-    struct sim_member *m = hash->owner;
-    if (error != 0) {
-        sim_fail(m->sim, "member %u: HashKV: %s", m->slot, error_name(error));
-    } else {
-        sim_check_hash(m, &hash->result);
-    }
-    free(hash);
-    m->hash = NULL;
-    m->hashed = true;
-}
-
-static void ask_hash(struct sim_member *m)
-{
-    m->hashed = false;
-    m->hash = mem_zalloc(sizeof *m->hash);
-    m->hash->done = hashed;
-    m->hash->owner = m;
-    m->dirty = true;
-    int error = core_hash(m->core, m->hash, KV_HASH_KV, 0);
-    if (error != 0) { /* known already, or refused */
-        hashed(m->hash, error == CORE_READY ? 0 : error);
-    }
-}
-
 static bool member_hashed(struct sim_member *m)
 {
-    return m->hashed;
+    return m->hash == NULL;
 }
 
 static bool all_hashed(struct sim *s)
@@ -328,7 +302,7 @@ static void audit(struct sim *s)
     for (unsigned i = 0; i < s->member_count && !s->result->failed; i++) {
         if (s->members[i].state == SIM_UP) {
             sim_check_state(&s->members[i]);
-            ask_hash(&s->members[i]);
+            sim_member_hash(&s->members[i]);
         }
     }
     must(s, all_hashed, SETTLE_MS, "HashKV never comes");

@@ -88,7 +88,7 @@ struct sim_result {
     uint64_t trace;
     unsigned crashes, power_losses; /* crashes in all; those that were power losses */
     uint64_t acknowledged, reads, events, expired, entries, revision;
-    uint64_t messages, elections, turns;
+    uint64_t messages, elections, turns, hashes;
     uint64_t busy_ms, simulated_ms; /* with clients at work; in all */
     uint64_t faults[SIM_FAULTS];
     uint32_t heals[SIM_HEAL_BUCKETS]; /* how long it took from calm to the first commit; the last one: longer */
