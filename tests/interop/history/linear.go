@@ -51,6 +51,14 @@ var register = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
+// Reads that waited out an election all wait at the same time and may stand
+// anywhere in it, which takes the checker forever. It gets a few of each key;
+// all of them are for the other checks.
+const (
+	longRead  = 300 * time.Millisecond
+	longReads = 3
+)
+
 const keyLimit = 20 * time.Second // of CPU a key; none has come near
 
 // checkKeys gives each key's history to the checker.
@@ -88,7 +96,13 @@ func (h *History) checkKeys(v *Verdict, log eventLog) {
 		}
 	}
 	keys := map[string][]porcupine.Operation{}
+	long := map[string]int{}
 	add := func(key string, op *Op, in registerInput, out registerOutput) {
+		if in.kind == Get && op.Return-op.Call > int64(longRead) {
+			if long[key]++; long[key] > longReads {
+				return
+			}
+		}
 		back := op.Return
 		if out.unknown {
 			back = end + 1 // it may happen at any time
