@@ -55,7 +55,7 @@ struct connection {
     uint64_t received_bytes, sent_bytes;
     bool reading, closing, close_when_drained, lingering;
     bool more;   /* produce has not been through */
-    bool urgent; /* the owner's wish: flushed before the others of a turn */
+    bool urgent; /* connection_urgent */
 
     void *transport_state; /* the transport's */
     struct loop_timer linger;
@@ -78,6 +78,10 @@ void connection_flush(struct connection *connection); /* produce is called at th
 void connection_flush_more(struct connection *connection);
 /* True while the socket is behind: produce will not be called until it has taken what it was given. */
 bool connection_blocked(const struct connection *connection);
+
+/* What this connection has to say goes out before that of the others of a turn. The kernel repeats what was lost
+ * without growing pauses, and gives the connection up when nothing was confirmed for give_up_ms. */
+void connection_urgent(struct connection *connection, unsigned give_up_ms);
 
 void connection_read_pause(struct connection *connection);
 void connection_read_resume(struct connection *connection);

@@ -74,8 +74,10 @@ void http1_not_found(struct http1_request *request); /* Go's "404 page not found
 void http1_stream_begin(struct http1_request *request, int status, const char *content_type);
 void http1_stream_write(struct http1_request *request, struct bytes data);
 bool http1_writable(struct http1_request *request); /* false above 64 KiB queued */
-/* on_room is called at the end of this turn, or when the connection has room; before other connections of the turn. */
+/* on_room is called at the end of this turn, or when the connection has room. */
 void http1_stream_ask(struct http1_request *request);
+/* connection_urgent, for an answer that never ends. */
+void http1_urgent(struct http1_request *request, unsigned give_up_ms);
 /* Bytes that the connection has sent in all, and whether it waits for the peer to take some: a peer that takes nothing
  * for long can be told by these. */
 uint64_t http1_sent_bytes(const struct http1_request *request);

@@ -99,7 +99,6 @@ static void answered(struct http1 *h)
     h->request.on_writable = NULL;
     h->request.on_room = NULL;
     h->streaming = h->asked = false;
-    h->connection->urgent = false;
     if (h->phase == HTTP1_TAKEN) { /* the rest of the body is of no use */
         buffer_consume(&h->in, body_is_here(h) ? (size_t)h->head.length : h->in.len);
     }
@@ -188,8 +187,12 @@ void http1_stream_ask(struct http1_request *request)
     struct http1 *h = http1_of(request);
     CHECK(h->streaming);
     h->asked = true;
-    h->connection->urgent = true;
     connection_flush(h->connection);
+}
+
+void http1_urgent(struct http1_request *request, unsigned give_up_ms)
+{
+    connection_urgent(http1_of(request)->connection, give_up_ms);
 }
 
 uint64_t http1_sent_bytes(const struct http1_request *request)

@@ -1,17 +1,18 @@
-/* Whatever is asked of other members' peer ports beside raft's own: one connection a call, the member's URLs one after
- * the other until one answers. */
+/* Whatever is asked of other members' peer ports beside raft's own: the member's URLs one after the other until one
+ * answers. A follower may pass on a thousand keepalives a second, so connections are kept for the next call. */
 #include "base/check.h"
 #include "base/error.h"
 #include "raft/peer/peer_impl.h"
 #include <stdlib.h>
 
 #define ANSWER_BYTES ((size_t)1 << 20)
+#define SPARE_MAX 16
 
 struct exchange {
-    struct list node; /* of transport.calls */
+    struct list node; /* of transport.calls, or of transport.spare_calls */
     struct peer_transport *transport;
     struct loop *loop;
-    struct peer_call *call; /* NULL: cancelled */
+    struct peer_call *call; /* NULL: none is under way */
     struct http1_client client;
     struct arena arena;
     struct url_list urls;
@@ -34,16 +35,30 @@ static void free_exchange(struct loop_later *later)
     free(x);
 }
 
-/* Stops everything; what the exchange holds lives until the end of the turn. */
 static void close_exchange(struct exchange *x)
 {
     list_remove(&x->node);
     loop_timer_stop(x->loop, &x->refusal);
-    if (x->call != NULL) {
-        x->call->exchange = NULL;
-        x->call = NULL;
-    }
+    http1_client_close(&x->client);
     loop_later(x->loop, &x->freeing, free_exchange);
+}
+
+/* The call is over: keeps the exchange for its connection, if there is one. */
+static void retire(struct exchange *x)
+{
+    struct peer_transport *t = x->transport;
+    if (t == NULL || x->client.connection == NULL) {
+        close_exchange(x);
+        return;
+    }
+    arena_reset(&x->arena);
+    buffer_free(&x->answer);
+    list_remove(&x->node);
+    list_push_front(&t->spare_calls, &x->node);
+    if (++t->spare_call_count > SPARE_MAX) {
+        t->spare_call_count--;
+        close_exchange(container_of(t->spare_calls.prev, struct exchange, node));
+    }
 }
 
 static void done(struct exchange *x, int error, const char *failure)
@@ -56,9 +71,11 @@ static void done(struct exchange *x, int error, const char *failure)
     if (error == 0) {
         peer_hexadecimal(http1_client_header(&x->client, "x-etcd-cluster-id"), &call->cluster_id);
     }
-    close_exchange(x);
+    list_remove(&x->node);
+    call->exchange = NULL;
+    x->call = NULL;
     call->done(call, error);
-    http1_client_close(&x->client);
+    retire(x);
 }
 
 static void on_data(struct http1_client *client, struct bytes data)
@@ -123,39 +140,72 @@ static void on_refusal(struct loop_timer *timer)
 }
 
 /* The URLs to ask, and where to begin. */
-static int find_urls(struct exchange *x, const struct peer_call *call)
+static int find_urls(const struct peer_transport *t, const struct peer_call *call, struct arena *arena,
+                     struct url_list *urls, size_t *url_at)
 {
     const char *text = call->urls;
     if (text == NULL) {
-        const struct peer *peer = x->transport == NULL ? NULL : peer_find(x->transport, call->to);
+        const struct peer *peer = peer_find(t, call->to);
         if (peer == NULL) {
             return ERR_ABSENT;
         }
         text = peer->urls_text;
-        x->url_at = peer->url_at;
+        *url_at = peer->url_at;
     }
-    if (url_list_parse(&x->arena, text, &x->urls) != NULL || x->urls.count == 0) {
+    if (url_list_parse(arena, text, urls) != NULL || urls->count == 0) {
         return ERR_IO;
     }
-    x->url_at %= x->urls.count;
+    *url_at %= urls->count;
     return 0;
+}
+
+/* One whose connection leads to the URL that is asked first, or a new one. */
+static struct exchange *new_exchange(struct peer_transport *t, struct loop *loop, const struct url *url)
+{
+    struct http1_ask ask = {0};
+    if (t != NULL && url != NULL) {
+        peer_address(url, &ask);
+        list_each(node, &t->spare_calls)
+        {
+            struct exchange *x = container_of(node, struct exchange, node);
+            if (x->client.connection != NULL && x->client.port == ask.port && strcmp(x->client.host, ask.host) == 0) {
+                list_remove(&x->node);
+                t->spare_call_count--;
+                return x;
+            }
+        }
+    }
+    struct exchange *x = mem_zalloc(sizeof *x);
+    x->transport = t;
+    x->loop = loop;
+    x->client = (struct http1_client){.loop = loop, .owner = x, .on_data = on_data, .on_done = on_done};
+    x->refusal.fire = on_refusal;
+    list_init(&x->node);
+    return x;
 }
 
 void peer_call_start(struct peer_transport *t, struct peer_call *call)
 {
-    struct exchange *x = mem_zalloc(sizeof *x);
+    struct arena arena = {0};
+    struct url_list urls = {0};
+    size_t url_at = 0;
     CHECK(t != NULL || (call->urls != NULL && call->loop != NULL));
-    *x = (struct exchange){.transport = t, .loop = t != NULL ? t->config.loop : call->loop, .call = call};
-    x->client = (struct http1_client){.loop = x->loop, .owner = x, .on_data = on_data, .on_done = on_done};
-    x->refusal.fire = on_refusal;
+    int error = find_urls(t, call, &arena, &urls, &url_at);
+    struct exchange *x =
+        new_exchange(t, t != NULL ? t->config.loop : call->loop, error == 0 ? &urls.items[url_at] : NULL);
+    arena_free(&x->arena);
+    x->arena = arena;
+    x->urls = urls;
+    x->url_at = url_at;
+    x->tried = 0;
+    x->call = call;
     x->until_ms = loop_now_ms(x->loop) + call->timeout_ms;
     call->exchange = x;
-    list_init(&x->node);
     if (t != NULL) {
         list_push_back(&t->calls, &x->node);
     }
-    x->refusal_error = find_urls(x, call);
-    if (x->refusal_error != 0) {
+    if (error != 0) {
+        x->refusal_error = error;
         loop_timer_set(x->loop, &x->refusal, loop_now_ms(x->loop));
         return;
     }
@@ -166,15 +216,19 @@ void peer_call_cancel(struct peer_call *call)
 {
     struct exchange *x = call->exchange;
     if (x != NULL) {
+        call->exchange = NULL;
         close_exchange(x);
-        http1_client_close(&x->client);
     }
 }
 
 void call_close_all(struct peer_transport *t)
 {
-    list_each(node, &t->calls)
-    {
-        done(container_of(node, struct exchange, node), ERR_STOPPED, NULL);
+    while (!list_empty(&t->calls)) {
+        struct exchange *x = list_first(&t->calls, struct exchange, node);
+        http1_client_close(&x->client);
+        done(x, ERR_STOPPED, NULL);
+    }
+    while (!list_empty(&t->spare_calls)) {
+        close_exchange(list_first(&t->spare_calls, struct exchange, node));
     }
 }

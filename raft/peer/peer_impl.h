@@ -170,7 +170,8 @@ struct peer_transport {
     char cluster_hex[20];
     struct list peers;
     size_t remote_count;
-    struct list images_out, images_in, posts_in, calls;
+    struct list images_out, images_in, posts_in, calls, spare_calls;
+    size_t spare_call_count;
     size_t post_bytes; /* of bodies of /raft that are not all there yet */
     size_t image_out_count;
     struct peer_pool pool;

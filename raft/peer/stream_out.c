@@ -139,6 +139,7 @@ void stream_out_attach(struct stream_out *out, struct http1_request *request)
     request->on_abort = on_abort;
     request->on_room = on_room;
     http1_stream_begin(request, 200, NULL);
+    http1_urgent(request, PEER_DEADLINE_MS);
     set_timer(out);
     log_info(
         "established TCP streaming connection with remote peer", log_str("stream-writer-type", kind_name(out->kind)),

@@ -318,6 +318,7 @@ struct peer_transport *peer_transport_new(const struct peer_config *config)
     list_init(&t->images_in);
     list_init(&t->posts_in);
     list_init(&t->calls);
+    list_init(&t->spare_calls);
     peer_pool_init(&t->pool);
     peer_make_headers(t);
     t->probe_timer.fire = on_probe;

@@ -513,6 +513,29 @@ static void test_other_members_can_be_asked(void **state)
     assert_int_equal(a.error, ERR_ABSENT);
 }
 
+static void test_calls_one_after_the_other_use_one_connection(void **state)
+{
+    struct peer_bed *bed = *state;
+    struct asked a;
+    size_t before = B->listener.count;
+    for (int i = 0; i < 20; i++) {
+        start(bed, &a, 2, "/echo", 1000);
+        assert_true(peer_bed_until(bed, 2000, a.done == 1));
+        assert_int_equal(a.status, 200);
+    }
+    assert_int_equal(B->listener.count, before + 1);
+    struct asked many[30];
+    for (int i = 0; i < 30; i++) {
+        start(bed, &many[i], 2, "/echo", 2000);
+    }
+    for (int i = 0; i < 30; i++) {
+        assert_true(peer_bed_until(bed, 2000, many[i].done == 1));
+        assert_string_equal(many[i].answer, "hello");
+    }
+    peer_bed_run(bed, 20);
+    assert_true(B->listener.count <= before + 16);
+}
+
 static void test_a_member_that_does_not_answer_costs_the_time_that_was_given(void **state)
 {
     struct peer_bed *bed = *state;
@@ -604,6 +627,7 @@ int main(void)
         connected(test_an_image_that_is_cut_leaves_nothing),
         connected(test_images_to_nobody_and_too_many_are_reported),
         connected(test_other_members_can_be_asked),
+        connected(test_calls_one_after_the_other_use_one_connection),
         connected(test_a_member_that_does_not_answer_costs_the_time_that_was_given),
         connected(test_urls_can_be_asked_before_there_is_a_transport),
         connected(test_a_transport_that_is_freed_ends_what_is_under_way),
