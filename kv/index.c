@@ -82,6 +82,23 @@ void index_history_push(struct index_key *key, const struct index_change *change
     chunk->changes[chunk->count++] = *change;
 }
 
+/* A key's history lies two pointers away, and of many keys none of it is in the processor's cache: a third of an
+ * apply's time went into waiting for it. So it is asked for while the row is made. */
+void index_expect_put(const struct index_key *key)
+{
+    if (key != NULL) {
+        __builtin_prefetch(key->history);
+    }
+}
+
+void index_expect_put_soon(const struct index_key *key)
+{
+    if (key != NULL && key->history != NULL) {
+        const struct chunk *chunk = key->history->chunks[key->history->count - 1];
+        __builtin_prefetch(chunk, 1);
+    }
+}
+
 void index_next(const struct index_key *key, int64_t main, int64_t *created, int64_t *version)
 {
     bool live = key != NULL && index_change_live(&key->newest);

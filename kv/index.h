@@ -60,6 +60,10 @@ void index_free(struct index *index);
  * key's history and returned in *change, whose main, sub and len the caller has set… except that len depends on them:
  * so first index_next says what they will be, then index_put. */
 void index_next(const struct index_key *key, int64_t main, int64_t *created, int64_t *version); /* key NULL = new */
+/* Neither is needed: they fetch what index_put will touch into the processor's cache, the first some 200 ns before, the
+ * other later. key may be NULL. */
+void index_expect_put(const struct index_key *key);
+void index_expect_put_soon(const struct index_key *key);
 /* key_bytes is copied if the key is new. Returns the key. `key`, if not NULL, is what index_find(key_bytes) gave. */
 struct index_key *index_put(struct index *index, struct index_key *key, struct bytes key_bytes,
                             const struct index_change *change);

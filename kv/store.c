@@ -106,8 +106,9 @@ static void announce(struct kv *kv, const struct row *row, bool created)
 /* Puts the row where it is found from now on, and on its way to the store. */
 static void add_row(struct kv *kv, struct index_key *key, const struct row *row, const struct index_change *change)
 {
-    index_put(kv->index, key, row_key(row), change);
+    index_expect_put_soon(key);
     pending_add(&kv->pending, row);
+    index_put(kv->index, key, row_key(row), change);
     kv->write.sub++;
     announce(kv, row, change->version == 1);
 }
@@ -127,6 +128,7 @@ void store_write_put(struct kv *kv, struct index_key *key, struct bytes key_byte
 {
     struct revision revision = {kv->write.main, kv->write.sub};
     struct index_change change = {.main = revision.main, .sub = (uint32_t)revision.sub};
+    index_expect_put(key);
     index_next(key, revision.main, &change.created, &change.version);
     struct row_fields fields = {
         .key = key_bytes,
