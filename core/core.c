@@ -95,6 +95,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     core->checkpoint_index = checkpoint_index;
     list_init(&core->timeouts);
     list_init(&core->fresh);
+    list_init(&core->held);
     list_init(&core->doubtful);
     list_init(&core->waiting);
     list_init(&core->view_waits);
@@ -121,6 +122,7 @@ static void end_all(struct core *core)
     compact_fail_all(core, ERR_STOPPED);
     hash_fail_all(core, ERR_STOPPED);
     view_fail_all(core, ERR_STOPPED);
+    forwarded_drop_all(core);
 }
 
 void core_free(struct core *core)
@@ -163,7 +165,7 @@ void core_step(struct core *core, const struct raft_message *message)
 {
     if (message->type == RAFT_MSG_SNAPSHOT) {
         install_step(core, message);
-    } else {
+    } else if (!forwarded_hold(core, message)) {
         raft_step(core->raft, message);
     }
 }

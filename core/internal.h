@@ -80,6 +80,8 @@ struct core {
     struct list timeouts; /* of core_request.node, in order of expires_ms: all have the same time limit */
     struct list doubtful; /* the same, of those that were on their way when another leader came */
     struct list waiting;  /* of core_waiting */
+    struct list held;     /* other members' proposals that nobody can take now (core/forwarded.c) */
+    size_t held_count, held_bytes;
     uint64_t leader, term;
     uint64_t elected_ms, elected_term; /* when a leader became known last, and of which term it was */
     bool leader_news;                  /* that has still to be told to those who wait */
@@ -220,6 +222,11 @@ void promote_slice(struct core *core);
 uint64_t promote_deadline(const struct core *core);
 void promote_fail_all(struct core *core, int error);
 void promote_cancel(struct core *core, struct core_request *request);
+
+/* forwarded.c */
+bool forwarded_hold(struct core *core, const struct raft_message *message); /* true: it was taken */
+void forwarded_release(struct core *core);
+void forwarded_drop_all(struct core *core);
 
 /* log.c: raft's updates */
 void log_carry_out(struct core *core);

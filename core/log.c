@@ -187,6 +187,7 @@ void log_carry_out(struct core *core)
             read_leader_changed(core);
             lease_call_leader_changed(core);
         }
+        forwarded_release(core);
         if (leader && !list_empty(&core->waiting)) {
             propose_waiting(core);
         }
