@@ -89,7 +89,7 @@ int cli_main(const struct cli_program *program, int argc, char **argv, char **en
 /* Flags of the running command; the name must be one of its own or inherited ones. */
 bool cli_bool(const struct cli_call *call, const char *name);
 const char *cli_string(const struct cli_call *call, const char *name);
-bool cli_given(const struct cli_call *call, const char *name); /* on the command line */
+bool cli_given(const struct cli_call *call, const char *name);     /* on the command line */
 int64_t cli_number(const struct cli_call *call, const char *name); /* numbers, nanoseconds of durations */
 const char *const *cli_strings(const struct cli_call *call, const char *name);
 

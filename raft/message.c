@@ -234,7 +234,7 @@ int raft_message_decode(struct bytes in, struct raft_message *m, struct raft_mes
         error = more < 0 ? ERR_MALFORMED : decode_field(&f, m, o, &type);
     }
     if (error == 0 && !raft_message_type_travels(type)) {
-        error = ERR_MALFORMED;
+        error = ERR_INVALID;
     }
     if (error != 0) {
         raft_message_owner_clear(o);

@@ -26,9 +26,9 @@ void raft_message_owner_free(struct raft_message_owner *owner);  /* leaves it em
 int raft_message_owner_add(struct raft_message_owner *owner, struct bytes entry);
 
 /* Fills *message (overwritten); entries and configuration (NULL if there is none) belong to owner, snapshot_data is a
- * view into `in`, entries' data is copied once, into shared buffers. ERR_MALFORMED: cannot be parsed, a type that never
- * travels (raft.md: local types), a context longer than RAFT_CONTEXT_MAX, more than RAFT_MESSAGE_ENTRIES_MAX entries,
- * too many members. The owner is then empty. Whether ids and terms make sense is raft's to judge. */
+ * view into `in`, entries' data is copied once, into shared buffers. ERR_MALFORMED: cannot be parsed, a context longer
+ * than RAFT_CONTEXT_MAX, more than RAFT_MESSAGE_ENTRIES_MAX entries, too many members. ERR_INVALID: a type that never
+ * travels (raft.md: local types). The owner is then empty. Whether ids and terms make sense is raft's to judge. */
 int raft_message_decode(struct bytes in, struct raft_message *message, struct raft_message_owner *owner);
 
 /* A message of its own: references entries' data, copies the rest. *to is overwritten. */

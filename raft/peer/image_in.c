@@ -76,12 +76,13 @@ static void begin(struct image_in *in, struct bytes encoded)
 {
     struct peer_transport *t = in->transport;
     const struct peer_config *config = &t->config;
-    if (raft_message_decode(encoded, &in->message, &in->owner) != 0) {
+    const struct raft_message *m = &in->message;
+    int error = raft_message_decode(encoded, &in->message, &in->owner);
+    if (error == ERR_MALFORMED) {
         undecodable(in, "proto: cannot parse invalid wire-format data");
         return;
     }
-    const struct raft_message *m = &in->message;
-    if (m->type != RAFT_MSG_SNAPSHOT) {
+    if (error != 0 || m->type != RAFT_MSG_SNAPSHOT) { /* a type that never travels is no more wrong than another */
         refuse(in, 400, "wrong raft message type");
         return;
     }
@@ -98,7 +99,7 @@ static void begin(struct image_in *in, struct bytes encoded)
     in->state = IMAGE_DATA;
     in->image.message = m;
     in->begun = true;
-    int error = config->events->image_begin(config->owner, &in->image);
+    error = config->events->image_begin(config->owner, &in->image);
     if (error != 0) {
         in->begun = false;
         not_saved(in, error_text(error));

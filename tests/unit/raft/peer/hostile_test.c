@@ -349,6 +349,7 @@ static void test_images_without_a_sensible_message_are_refused(void **state)
                "failed to decode raft message (rafthttp: error limit exceeded)\n");
     post_image(bed, "\0\0\0\0\0\0\0\2\xff\xff", 10, 10,
                "failed to decode raft message (proto: cannot parse invalid wire-format data)\n");
+    post_image(bed, "\0\0\0\0\0\0\0\x02\x08\0", 10, 10, "wrong raft message type\n"); /* a type that never travels */
     post_image(bed, "\0\0\0\0\0\0\0\x08\x08\x08\x10\x01\x18\x09\x20\x03", 16, 16, "wrong raft message type\n");
     post_image(bed, "\0\0\0\0\0\0\0\x08\x08\x07\x10\x02\x18\x09\x20\x03", 16, 16, "error processing raft message\n");
     assert_int_equal(A->begun, 0);
