@@ -314,6 +314,7 @@ Etcdserverpb__AlarmMember **kv_alarms(const struct kv *kv, Etcdserverpb__AlarmTy
                                       size_t *count);
 
 const char *kv_cluster_version(const struct kv *kv); /* "3.7.0"; NULL until set */
+bool kv_cluster_too_new(const struct kv *kv);        /* later than this program's: this member must end */
 const char *
 kv_storage_version(const struct kv *kv); /* as Status shows it: "3.7.0", or "3.5.0" before the first migration */
 /* Every 4 s and when the cluster version changed (backend.md "Storage version"): writes meta/storageVersion if it is

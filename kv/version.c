@@ -52,6 +52,21 @@ static bool set_text(char out[VERSION_TEXT_MAX], struct bytes text)
     return true;
 }
 
+/* The newest version that this program can be a member of. */
+#define OWN_MAJOR 3
+#define OWN_MINOR 7
+
+static bool set_cluster(struct versions *versions, struct bytes text)
+{
+    unsigned major, minor;
+    if (!set_text(versions->cluster, text)) {
+        return false;
+    }
+    versions->too_new =
+        version_parse(text, &major, &minor) && (major > OWN_MAJOR || (major == OWN_MAJOR && minor > OWN_MINOR));
+    return true;
+}
+
 /* --- loading --- */
 
 /* {"target-version":"3.6.0","enabled":true}: only what kedge and etcd write there is understood. */
@@ -75,7 +90,7 @@ static int load_downgrade(struct versions *versions, struct bytes value)
 int version_load_cluster(struct versions *versions, struct bytes key, struct bytes value)
 {
     if (bytes_equal(key, bytes_str("clusterVersion"))) {
-        return set_text(versions->cluster, value) ? 0 : ERR_CORRUPT_DATA;
+        return set_cluster(versions, value) ? 0 : ERR_CORRUPT_DATA;
     }
     return bytes_equal(key, bytes_str("downgrade")) ? load_downgrade(versions, value) : 0;
 }
@@ -92,7 +107,7 @@ bool version_set_cluster(struct kv *kv, const Membershippb__ClusterVersionSetReq
     struct versions *versions = &kv->versions;
     struct bytes text = bytes_str(request->ver);
     bool changed = strcmp(versions->cluster, request->ver) != 0;
-    if (!set_text(versions->cluster, text)) {
+    if (!set_cluster(versions, text)) {
         return false;
     }
     if (store) {
@@ -138,6 +153,11 @@ const char *kv_cluster_version(const struct kv *kv)
     return kv->versions.cluster[0] == 0 ? NULL : kv->versions.cluster;
 }
 
+bool kv_cluster_too_new(const struct kv *kv)
+{
+    return kv->versions.too_new;
+}
+
 const char *kv_storage_version(const struct kv *kv)
 {
     return kv->versions.storage[0] == 0 ? STORAGE_BEFORE : kv->versions.storage;
@@ -161,7 +181,8 @@ void kv_update_storage_version(struct kv *kv)
 {
     unsigned major, minor, have_major, have_minor;
     struct versions *versions = &kv->versions;
-    if (!version_parse(bytes_str(versions->cluster), &major, &minor) || (major == 3 && minor == 0)) {
+    if (!version_parse(bytes_str(versions->cluster), &major, &minor) || (major == 3 && minor == 0) ||
+        versions->too_new) {
         return;
     }
     CHECK(version_parse(bytes_str(kv_storage_version(kv)), &have_major, &have_minor), "storage version %s",

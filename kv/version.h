@@ -15,6 +15,7 @@ struct versions {
     char storage[VERSION_TEXT_MAX];          /* meta/storageVersion; "" = not there */
     char downgrade_target[VERSION_TEXT_MAX]; /* "" = none */
     bool downgrade_enabled;
+    bool too_new; /* cluster is of a later version than this program */
 };
 
 /* "3.7.0" -> 3, 7. False if it is no version of two or three numbers. */

@@ -3,6 +3,7 @@
 #include "base/gotext.h"
 #include "base/net/address.h"
 #include "cmd/kedge/config.h"
+#include "cmd/kedge/flags.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -222,6 +223,21 @@ static bool url_twice(const struct config *c)
     return false;
 }
 
+/* There is no TLS yet, neither here nor towards others. */
+static const char *check_schemes(struct config *c)
+{
+    for (size_t i = 0; i < c->initial_member_count; i++) {
+        const struct url_list *urls = &c->initial_members[i].peer_urls;
+        for (size_t j = 0; j < urls->count; j++) {
+            if (urls->items[j].scheme == URL_HTTPS || urls->items[j].scheme == URL_UNIXS) {
+                return refuse(c, "--initial-cluster %s=%s: %s", c->initial_members[i].name, urls->items[j].text,
+                              FLAG_UNSUPPORTED);
+            }
+        }
+    }
+    return NULL;
+}
+
 const char *config_check_bootstrap(struct config *c)
 {
     const struct config_member *self = config_self(c);
@@ -234,5 +250,5 @@ const char *config_check_bootstrap(struct config *c)
         error = refuse(c, "initial cluster %s has duplicate url",
                        config_members_text(&c->arena, c->initial_members, c->initial_member_count));
     }
-    return error;
+    return error != NULL ? error : check_schemes(c);
 }

@@ -302,11 +302,16 @@ static void open_state(struct member *member)
     if (error != 0) {
         refuse("the store cannot be used", member->db_path, reason != NULL ? reason : error_text(error));
     }
-    member_check_auth(member->kv);
+    member_check_serves(member->kv);
 }
 
-void member_check_auth(const struct kv *kv)
+void member_check_serves(const struct kv *kv)
 {
+    if (kv_cluster_too_new(kv)) {
+        log_fatal("invalid downgrade; server version is lower than determined cluster version",
+                  log_str("current-server-version", SERVER_VERSION),
+                  log_str("determined-cluster-version", kv_cluster_version(kv)));
+    }
     if (kv_auth_enabled(kv)) {
         log_fatal("authentication is enabled in this cluster, and this version of kedge does not have it",
                   log_str("error", "a member that asked nobody for a password would serve everybody; use etcd for this "

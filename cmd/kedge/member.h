@@ -34,8 +34,9 @@ void member_start(struct member *member, struct config *config, struct loop *loo
 /* After core_stopped. */
 void member_stop(struct member *member);
 
-/* Ends the process if the store has authentication on: kedge could not enforce it. */
-void member_check_auth(const struct kv *kv);
+/* Ends the process if this program cannot be a member of the cluster that the store belongs to: authentication is on,
+ * which it could not enforce, or the cluster is of a later version. */
+void member_check_serves(const struct kv *kv);
 
 /* The wall clock in milliseconds since 1970: the core only takes request ids from it. */
 int64_t member_wall_ms(void);

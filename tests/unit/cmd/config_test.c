@@ -251,6 +251,8 @@ static void test_initial_cluster_is_checked_as_etcd_checks_it(void **state)
          "failed to resolve http://127.0.0.1:6 to match --initial-cluster=a=http://127.0.0.1:6 "
          "(len([\"http://127.0.0.1:6\"]) != len([\"http://127.0.0.1:6\" \"http://127.0.0.1:6\"]))"},
         {"b=http://127.0.0.1:4,a=http://127.0.0.1:6", "http://127.0.0.1:7", "existing", NULL},
+        {"b=https://127.0.0.1:4,a=http://127.0.0.1:6", "http://127.0.0.1:6", "new",
+         "--initial-cluster b=https://127.0.0.1:4: not supported by kedge yet"}, /* kedge's own */
         {"a=http://x:2,b=http://y:1,a=http://x:1", "http://x:1,http://x:2", "new", NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -423,6 +423,9 @@ static void test_the_storage_version_follows_the_cluster_version(void **state)
     assert_false(kv_downgrade(bed.kv, &target));
     set_cluster_version(&bed, "3.5.0");
     expect_row(&bed, BACKEND_META, "storageVersion", NULL);
+    assert_false(kv_cluster_too_new(bed.kv));
+    set_cluster_version(&bed, "3.8.0"); /* a member of today must not go on */
+    assert_true(kv_cluster_too_new(bed.kv));
     kv_bed_close(&bed);
 }
 
