@@ -183,9 +183,11 @@ fresh: ## both bootstrap commands in a bare Debian 12 (needs root)
 .PHONY: lint tidy structure docs
 lint: structure tidy ## clang-tidy, directions of includes, folders
 
-structure: ## directions of includes, folders, and that their checker can fail
+structure: ## directions of includes, folders, no forgotten fault of etcd's, and that these checkers can fail
 	@tests/lint/structure_test
 	@tests/lint/structure .
+	@tests/lint/regressions_test
+	@tests/lint/regressions .
 
 # A file is looked at again when it or a header of it changed, as its object tells.
 tidy: $(OWN_C:%.c=$(B)/tidy/%.ok)

@@ -1,6 +1,5 @@
 #include "grpc/long_request.h"
 
-#include "base/check.h"
 #include <stdlib.h>
 
 #define FIRST_FIELDS 500
@@ -19,15 +18,14 @@ static bool unpack(struct long_request *r, size_t fields)
     return true;
 }
 
-static void unpack_all(uv_work_t *work)
+static void unpack_all(struct loop_work *work)
 {
-    unpack(work->data, SIZE_MAX);
+    unpack(container_of(work, struct long_request, work), SIZE_MAX);
 }
 
-static void unpacked(uv_work_t *work, int status)
+static void unpacked(struct loop_work *work)
 {
-    struct long_request *r = work->data;
-    CHECK(status == 0);
+    struct long_request *r = container_of(work, struct long_request, work);
     r->out = false;
     --*r->open;
     if (r->owner == NULL) {
@@ -37,12 +35,13 @@ static void unpacked(uv_work_t *work, int status)
     }
 }
 
-static void queue(struct long_request *r, uv_work_cb run, uv_after_work_cb after)
+static void hand_out(struct long_request *r, void (*run)(struct loop_work *), void (*done)(struct loop_work *))
 {
-    r->work.data = r;
+    r->work.run = run;
+    r->work.done = done;
     r->out = true;
     ++*r->open;
-    CHECK(uv_queue_work(r->loop, &r->work, run, after) == 0);
+    loop_work_start(r->loop, &r->work);
 }
 
 bool long_request_begin(struct long_request *r)
@@ -51,23 +50,22 @@ bool long_request_begin(struct long_request *r)
     if (unpack(r, FIRST_FIELDS)) {
         return true;
     }
-    queue(r, unpack_all, unpacked);
+    hand_out(r, unpack_all, unpacked);
     return false;
 }
 
 /* --- the end --- */
 
-static void free_memory(uv_work_t *work)
+static void free_memory(struct loop_work *work)
 {
-    struct long_request *r = work->data;
+    struct long_request *r = container_of(work, struct long_request, work);
     arena_free(&r->arena);
     buffer_free(&r->encoded);
 }
 
-static void freed(uv_work_t *work, int status)
+static void freed(struct loop_work *work)
 {
-    (void)status;
-    struct long_request *r = work->data;
+    struct long_request *r = container_of(work, struct long_request, work);
     --*r->open;
     free(r);
 }
@@ -79,7 +77,7 @@ void long_request_end(struct long_request *r)
         return; /* it comes back here */
     }
     if (r->arena.total > FREE_AT_ONCE) {
-        queue(r, free_memory, freed);
+        hand_out(r, free_memory, freed);
         return;
     }
     arena_free(&r->arena);

@@ -1,20 +1,20 @@
-/* Requests that would take too long to unpack and check in a turn: a thread of libuv's pool does it. A request of up to
- * LONG_REQUEST_BYTES never is one; a longer one is not either, if its first fields are all of it (a big value).
+/* Requests that would take too long to unpack and check in a turn: another thread does it (loop_work). A request of up
+ * to LONG_REQUEST_BYTES never is one; a longer one is not either, if its first fields are all of it (a big value).
  *
  * The request lives as long as the longer of its call and the thread's work; its memory, tens of megabytes at worst, is
  * given back by such a thread too. Loop thread. */
 #ifndef GRPC_LONG_REQUEST_H
 #define GRPC_LONG_REQUEST_H
 
+#include "base/net/loop.h"
 #include "base/pb.h"
 #include "grpc/call.h"
-#include <uv.h>
 
 #define LONG_REQUEST_BYTES ((size_t)16 * 1024)
 
 struct long_request {
     /* in */
-    uv_loop_t *loop;
+    struct loop *loop;
     const ProtobufCMessageDescriptor *type;
     int (*check)(const void *owner, const ProtobufCMessage *request); /* of server_options */
     const void *check_owner;
@@ -29,7 +29,7 @@ struct long_request {
     int error; /* the check's */
 
     /* private */
-    uv_work_t work;
+    struct loop_work work;
     struct arena arena;
     struct pb_unpacker *unpacker;
     bool out;

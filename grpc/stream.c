@@ -152,7 +152,7 @@ static void unpack_long(struct stream *s, struct bytes message)
 {
     struct server *server = s->http2->server;
     struct long_request *request = mem_zalloc(sizeof *request);
-    request->loop = &server->loop->uv;
+    request->loop = server->loop;
     request->open = &server->long_requests;
     request->type = s->call.route->request;
     request->check = server->options.check;

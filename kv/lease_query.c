@@ -62,6 +62,11 @@ struct lease_query *lease_query_keys(struct lease_table *t, int64_t id)
 
 /* --- what the table tells --- */
 
+bool lease_table_asked(const struct lease_table *t)
+{
+    return !list_empty(&t->queries);
+}
+
 void lease_query_passes(struct lease_table *t, const struct lease *l)
 {
     list_each(node, &t->queries)

@@ -21,6 +21,7 @@ void lease_query_free(struct lease_query *query);
 
 /* true = done. budget: entries copied or moved. */
 bool lease_query_step(struct lease_query *query, size_t budget);
+bool lease_table_asked(const struct lease_table *table); /* is a question open? */
 /* The table was freed under the question (a generation was exchanged): ask the new one. */
 bool lease_query_lost(const struct lease_query *query);
 

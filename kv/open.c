@@ -1,6 +1,7 @@
 /* Building a generation from what the store has (backend.md "Opening rules worth copying"), and taking it down. */
 #include "base/canary.h"
 #include "base/check.h"
+#include "kv/lease_query.h"
 #include "kv/op.h"
 #include "kv/store.h"
 
@@ -413,7 +414,8 @@ struct lease_table *kv_leases(struct kv *kv)
 
 bool kv_unused(const struct kv *kv)
 {
-    return list_empty(&kv->pins) && kv->batches.out == NULL && !backend_is_read(kv->backend);
+    return list_empty(&kv->pins) && kv->batches.out == NULL && !backend_is_read(kv->backend) &&
+           !lease_table_asked(kv->leases);
 }
 
 struct backend *kv_backend(const struct kv *kv)

@@ -229,6 +229,26 @@ void loop_uv_changed(struct loop *loop)
     loop->uv_settled = false;
 }
 
+static void run_work(uv_work_t *uv)
+{
+    struct loop_work *work = uv->data;
+    work->run(work);
+}
+
+static void work_done(uv_work_t *uv, int status)
+{
+    struct loop_work *work = uv->data;
+    CHECK(status == 0);
+    work->done(work);
+}
+
+void loop_work_start(struct loop *loop, struct loop_work *work)
+{
+    work->uv.data = work;
+    CHECK(uv_queue_work(&loop->uv, &work->uv, run_work, work_done) == 0);
+    loop_uv_changed(loop);
+}
+
 void loop_wake(struct loop *loop)
 {
     uint64_t one = 1;

@@ -98,6 +98,17 @@ static inline bool loop_late(const struct loop *loop, uint64_t limit_ns)
 /* Whoever starts a libuv handle on loop->uv while the loop runs says so, or it may be polled late. */
 void loop_uv_changed(struct loop *loop);
 
+/* --- work for another thread, of libuv's pool --- */
+
+/* Embedded in its owner, with `run` and `done` set: run is called by that thread, done then on the loop. It cannot be
+ * taken back: the owner lives until done. */
+struct loop_work {
+    uv_work_t uv;
+    void (*run)(struct loop_work *work);
+    void (*done)(struct loop_work *work);
+};
+void loop_work_start(struct loop *loop, struct loop_work *work);
+
 /* --- descriptors (struct loop_fd) --- */
 
 void loop_fd_watch(struct loop *loop, struct loop_fd *fd, int events); /* 0 = nothing any more */

@@ -150,6 +150,7 @@ static void test_without_a_quorum_a_proposal_ends_as_its_context_and_a_barrier_w
     cluster_bed_close(&c);
 }
 
+/* PR21378 */
 static void test_a_barrier_that_waits_when_a_leader_is_elected_is_told_so(void **state)
 {
     (void)state;
@@ -339,7 +340,8 @@ static void test_a_leader_that_is_cut_off_renews_nothing(void **state)
 }
 
 /* The process stands still while another member leads, revokes the lease, and somebody writes. What it reads first,
- * before its first turn, must not be answered as if no time had passed. */
+ * before its first turn, must not be answered as if no time had passed. etcd#20418 / PR21417: stopped while others
+ * elect a leader and write, then it goes on. */
 static void test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old(void **state)
 {
     (void)state;

@@ -78,6 +78,7 @@ static void assert_same(struct away *a)
     }
 }
 
+/* PR13933: what is applied is what the image has, and is not overwritten by what was here before. */
 static void test_a_member_that_was_away_gets_an_image_and_goes_on(void **state)
 {
     (void)state;

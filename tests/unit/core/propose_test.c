@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+/* etcd#14370: with one voter, too. */
 static void test_a_put_is_acknowledged_only_once_it_is_durable(void **state)
 {
     (void)state;

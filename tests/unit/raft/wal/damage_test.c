@@ -136,6 +136,7 @@ static size_t record_starts(const struct buffer *segment, size_t *starts)
     return n;
 }
 
+/* PR11924: a checksum that is wrong is an error with file and offset, never a crash. */
 static void test_every_flipped_bit(void **state)
 {
     struct log *l = *state;
@@ -163,6 +164,7 @@ static void test_every_flipped_bit(void **state)
     }
 }
 
+/* PR15069: what a torn write left is cut off, and kept beside it; all before it stays. */
 static void test_every_cut(void **state)
 {
     struct log *l = *state;
