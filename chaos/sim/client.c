@@ -7,7 +7,7 @@
 
 #define PAUSE_MS 80
 #define BUSY_PAUSE_MS 8     /* one seed in four */
-#define CLUSTER_PAUSE_MS 75 /* about 50 requests a second together */
+#define CLUSTER_PAUSE_MS 55 /* about 50 requests a second together */
 
 enum { OP_PUT, OP_DELETE, OP_TXN, OP_COMPACT, OP_GRANT, OP_REVOKE };
 
