@@ -47,6 +47,7 @@ type options struct {
 	folder        string
 	keep          bool
 	bars          bool
+	leases        bool
 	prefill       int
 
 	network *cluster.Network
@@ -113,6 +114,7 @@ func parse() (*options, error) {
 	flag.StringVar(&o.folder, "folder", "", "where the members' data goes")
 	flag.BoolVar(&o.keep, "keep", false, "keep the members' data and logs")
 	flag.BoolVar(&o.bars, "bars", false, "fail if the times to serve again miss the bars, or are worse than those beside")
+	flag.BoolVar(&o.leases, "leases", true, "judge leases; etcd 3.7.1 ends some early when a leader that was paused goes on")
 	flag.IntVar(&o.prefill, "prefill", 6000, "entries written before members come and go, so that they come by snapshot")
 	flag.Parse()
 	for _, name := range strings.Split(names, ",") {
@@ -191,8 +193,11 @@ func runScenario(ctx context.Context, o *options, sc scenario) error {
 			side := (i + part) % len(sides) // who begins changes
 			totals[side].figures.election = o.election
 			begun := time.Now()
-			if err := runPart(ctx, o, sc, sides[side], rounds, o.seed+uint64(part), &totals[side]); err != nil {
+			err := runPart(ctx, o, sc, sides[side], rounds, o.seed+uint64(part), &totals[side])
+			if err != nil && side == 0 {
 				return fmt.Errorf("%s: %w", names(sides[side]), err)
+			} else if err != nil { // what stands beside is not on trial
+				totals[side].notes = append(totals[side].notes, err.Error())
 			}
 			fmt.Printf("  %s: %d rounds, %.0f s: %s\n", names(sides[side]), totals[side].rounds, time.Since(begun).Seconds(), &totals[side].figures)
 		}

@@ -99,7 +99,7 @@ func (s *session) end() (*history.Verdict, error) {
 	s.stopWatches()
 	s.history.WaitWatchesEnd()
 	s.background.Wait()
-	verdict := s.history.Check(upTo)
+	verdict := s.history.Check(upTo, s.options.leases)
 	if hashError != nil {
 		verdict.Failures = append(verdict.Failures, hashError.Error())
 	}

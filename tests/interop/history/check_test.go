@@ -49,7 +49,7 @@ func (h *History) op(kind Kind) *Op {
 }
 
 func TestASoundHistoryPasses(t *testing.T) {
-	v := sound().Check(6)
+	v := sound().Check(6, true)
 	if len(v.Failures) > 0 || v.GaveUp > 0 {
 		t.Fatalf("expected nothing, found:\n%s", strings.Join(v.Failures, "\n"))
 	}
@@ -150,7 +150,7 @@ func TestEachCheckCanFail(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := sound()
 			c.spoil(h)
-			v := h.Check(100)
+			v := h.Check(100, true)
 			if found := strings.Join(v.Failures, "\n"); !strings.Contains(found, c.expected) {
 				t.Errorf("expected %q, found:\n%s", c.expected, found)
 			}
