@@ -152,44 +152,59 @@ static void soft_state(struct core *core, const struct raft_update *update)
     }
 }
 
+/* Everything but what may bring new events: the update is open. */
+static void take_up(struct core *core, const struct raft_update *update)
+{
+    save(core, update);
+    send(core, update->messages, update->message_count);
+    for (size_t i = 0; i < update->image_count && core->env->send_image != NULL; i++) {
+        image_wanted(core, &update->images[i]);
+    }
+    if (update->soft_changed) {
+        soft_state(core, update);
+    }
+    if (update->commit > core->commit) {
+        core->commit = update->commit;
+    }
+    for (size_t i = 0; i < update->read_count; i++) {
+        read_answered(core, &update->reads[i]);
+    }
+    log_read_start(core, update);
+    if (update->snapshot != NULL) {
+        install_begin(core, update->snapshot);
+    }
+    core->raft_deadline_ms = update->deadline_ms;
+}
+
+/* Those who wait for a leader, or for another one. */
+static void tell_waiting(struct core *core)
+{
+    if (core->leader_news) {
+        core->leader_news = false;
+        propose_leader_changed(core);
+        read_leader_changed(core);
+        lease_call_leader_changed(core);
+    }
+    forwarded_release(core);
+    if (core->leader != RAFT_NONE && !list_empty(&core->waiting)) {
+        propose_waiting(core);
+    }
+}
+
+static void taken_up(struct core *core, struct raft_save given)
+{
+    raft_update_done(core->raft);
+    if (CANARY(ANSWER_BEFORE_SYNC)) {
+        raft_durable(core->raft, given);
+    }
+}
+
 void log_carry_out(struct core *core)
 {
     while (raft_update_pending(core->raft)) {
         const struct raft_update *update = raft_update(core->raft);
-        save(core, update);
-        send(core, update->messages, update->message_count);
-        for (size_t i = 0; i < update->image_count && core->env->send_image != NULL; i++) {
-            image_wanted(core, &update->images[i]);
-        }
-        if (update->soft_changed) {
-            soft_state(core, update);
-        }
-        if (update->commit > core->commit) {
-            core->commit = update->commit;
-        }
-        for (size_t i = 0; i < update->read_count; i++) {
-            read_answered(core, &update->reads[i]);
-        }
-        log_read_start(core, update);
-        if (update->snapshot != NULL) {
-            install_begin(core, update->snapshot);
-        }
-        core->raft_deadline_ms = update->deadline_ms;
-        bool leader = update->leader != RAFT_NONE;
-        const struct raft_save given = update->save;
-        raft_update_done(core->raft);
-        if (CANARY(ANSWER_BEFORE_SYNC)) {
-            raft_durable(core->raft, given);
-        }
-        if (core->leader_news) {
-            core->leader_news = false;
-            propose_leader_changed(core);
-            read_leader_changed(core);
-            lease_call_leader_changed(core);
-        }
-        forwarded_release(core);
-        if (leader && !list_empty(&core->waiting)) {
-            propose_waiting(core);
-        }
+        take_up(core, update);
+        taken_up(core, update->save);
+        tell_waiting(core);
     }
 }
