@@ -137,6 +137,46 @@ static void test_a_bootstrap_conf_change_has_the_bytes_of_the_sample(void **stat
     assert_int_equal(raft_conf_change_decode(bytes_of("\x10\x04\x18\x01", 4), &back), ERR_MALFORMED);
 }
 
+static void test_a_change_of_several_members_is_written_and_read(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    struct raft_conf_change_v2 back, change = {.transition = RAFT_TRANSITION_EXPLICIT,
+                                               .change_count = 2,
+                                               .changes = {{RAFT_ADD_NODE, 5}, {RAFT_REMOVE_NODE, 300}},
+                                               .context = bytes_str("x")};
+    raft_conf_change_v2_encode(&out, &change);
+    assert_bytes(buffer_bytes(&out), "08021204080010051205080110ac021a0178");
+    assert_int_equal(raft_conf_change_v2_decode(buffer_bytes(&out), &back), 0);
+    assert_int_equal(back.transition, RAFT_TRANSITION_EXPLICIT);
+    assert_int_equal(back.change_count, 2);
+    assert_int_equal(back.changes[1].type, RAFT_REMOVE_NODE);
+    assert_int_equal(back.changes[1].node_id, 300);
+    assert_true(bytes_equal(back.context, change.context));
+    buffer_free(&out);
+
+    assert_int_equal(raft_conf_change_v2_decode((struct bytes){0}, &back), 0); /* what leaves a joint configuration */
+    assert_int_equal(back.change_count, 0);
+    assert_int_equal(raft_conf_change_v2_decode(bytes_of("\x08\x03", 2), &back), ERR_MALFORMED);
+    assert_int_equal(raft_conf_change_v2_decode(bytes_of("\x12\x02\x08\x07", 4), &back), ERR_MALFORMED);
+    assert_int_equal(raft_conf_change_v2_decode(bytes_of("\x12\x05\x08", 3), &back), ERR_MALFORMED);
+}
+
+static void test_more_changes_than_there_is_room_for_are_refused(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    struct raft_conf_change_v2 back;
+    for (int i = 0; i < RAFT_CHANGES_MAX; i++) {
+        buffer_append(&out, "\x12\x02\x10\x01", 4);
+    }
+    assert_int_equal(raft_conf_change_v2_decode(buffer_bytes(&out), &back), 0);
+    assert_int_equal(back.change_count, RAFT_CHANGES_MAX);
+    buffer_append(&out, "\x12\x02\x10\x01", 4);
+    assert_int_equal(raft_conf_change_v2_decode(buffer_bytes(&out), &back), ERR_MALFORMED);
+    buffer_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_a_hard_state_is_written_whole),
         cmocka_unit_test(test_a_configuration_is_written_unpacked_and_read_both_ways),
         cmocka_unit_test(test_a_bootstrap_conf_change_has_the_bytes_of_the_sample),
+        cmocka_unit_test(test_a_change_of_several_members_is_written_and_read),
+        cmocka_unit_test(test_more_changes_than_there_is_room_for_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

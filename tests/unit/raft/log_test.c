@@ -26,8 +26,31 @@ static void forget(struct twin *t, uint64_t from)
     t->last = from - 1;
 }
 
+/* Entries that can be sent from an index on, and where a search for a term ends, against one step at a time. */
+static void compare_views(const struct raft_log *l, const struct twin *t)
+{
+    for (uint64_t i = t->start; i <= t->last; i++) {
+        size_t count, plain = 0;
+        bool here = true;
+        const struct raft_entry *view = raft_log_view(l, i, &count);
+        while (raft_log_slot(l, i + plain, &here) != NULL && here) {
+            plain++;
+        }
+        assert_int_equal(count, plain);
+        assert_true(count == 0 || view->index == i);
+    }
+    for (uint64_t term = 0; term <= t->terms[t->last] + 1; term++) {
+        uint64_t plain = t->last;
+        while (plain > t->start && t->terms[plain] > term) {
+            plain--;
+        }
+        assert_int_equal(raft_log_last_of_term(l, t->last, term), plain);
+    }
+}
+
 static void compare(const struct raft_log *l, const struct twin *t)
 {
+    compare_views(l, t);
     size_t sum = 0;
     assert_int_equal(l->last, t->last);
     assert_int_equal(l->start.index, t->start);
