@@ -2,7 +2,8 @@
 """A member that was away longer than the log reaches back gets the leader's store as an image. It is killed while it
 installs it, at any moment and (in a build with failpoints) at each step: it comes back every time with the store of before
 or of the image, catches up, has the same hash as the others, and leaves nothing behind. A watcher on it sees every
-revision once."""
+revision once. (PR13501: a restart while an image is being opened; etcd#20271 / PR20553, etcd#18055: a second image comes
+meanwhile.)"""
 
 import os
 import random

@@ -1,0 +1,47 @@
+#!/usr/bin/python3
+"""URLs of members that are none (PR9174), as etcd 3.7.1 answers: an addition is refused, an update takes what it is given,
+and the member starts again with it."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import grpc
+from etcd3.etcdrpc import rpc_pb2 as pb
+from cluster import Stubs
+from member import Member
+
+passed = failed = 0
+
+
+def expect(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"{what}: {detail}")
+
+
+member = Member().start()
+try:
+    with Stubs(member) as s:
+        for urls in (["ftp://127.0.0.1:1"], ["http://127.0.0.1"], ["127.0.0.1:2380"], ["http://127.0.0.1:1/x"], []):
+            try:
+                s.cluster.MemberAdd(pb.MemberAddRequest(peerURLs=urls), timeout=10)
+                expect(f"add {urls}", False, "it was taken")
+            except grpc.RpcError as error:
+                expect(f"add {urls}", error.code() == grpc.StatusCode.INVALID_ARGUMENT and
+                       error.details() == "etcdserver: given member URLs are invalid", str(error))
+        me = s.cluster.MemberList(pb.MemberListRequest(), timeout=10).members[0]
+        for urls in (["ftp://127.0.0.1:1"], ["http://127.0.0.1"], [], list(me.peerURLs), ["ftp://127.0.0.1:1"]):
+            s.cluster.MemberUpdate(pb.MemberUpdateRequest(ID=me.ID, peerURLs=urls), timeout=10)
+            now = s.cluster.MemberList(pb.MemberListRequest(), timeout=10).members[0]
+            expect(f"update {urls}", list(now.peerURLs) == urls, str(now))
+    member.stop()
+    member.start()
+    expect("stop", member.stop() in (0, -15))
+finally:
+    member.close()
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
