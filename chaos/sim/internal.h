@@ -9,11 +9,12 @@
  *   peer_call.c    requests to another member's peer port
  *   nemesis.c      faults
  *   reshape.c      members added, promoted, removed; leadership handed over
- *   client.c       clients that write, read, hold leases, compact
+ *   client*.c      clients that write, read, hold leases, compact
  *   watcher.c      clients that watch, and resume where they stopped */
 #ifndef CHAOS_SIM_INTERNAL_H
 #define CHAOS_SIM_INTERNAL_H
 
+#include "base/arena.h"
 #include "base/heap.h"
 #include "base/random.h"
 #include "chaos/sim/check.h"
@@ -44,7 +45,9 @@ struct sim_client {
     uint64_t patience_ms; /* it leaves a request that takes longer */
     struct core_request request;
     struct core_lease_call keepalive;
-    struct arena arena; /* of the keepalive */
+    struct core_txn_read txn_read;
+    bool asking;        /* txn_read is open */
+    struct arena arena; /* of the keepalive, of txn_read */
     bool proposed;      /* request is open */
     uint64_t op_id;
     int kind;

@@ -184,7 +184,7 @@ static struct raft *open_raft(struct sim_member *m)
         .now_ms = sim_member_clock(m),
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .election_ms = SIM_ELECTION_MS,
-        .pre_vote = true,
+        .pre_vote = m->sim->config.seed % 8 != 7,
         .log_bytes = 100 + random_below(&m->sim->random, 2000), /* small: entries come back from the segments */
         .hard_state = m->contents.hard_state,
         .snapshot = m->contents.snapshot,
@@ -233,6 +233,7 @@ static void make_core(struct sim_member *m, struct raft *raft)
         .election_ms = SIM_ELECTION_MS,
         .batch_interval_ms = 20 + (uint32_t)random_below(&m->sim->random, 200),
         .snapshot_count = 10 + random_below(&m->sim->random, 200),
+        .strict_reconfig = m->sim->config.seed % 2 == 0,
         .name = "sim",
         .client_urls = urls,
         .client_url_count = 1,

@@ -10,8 +10,8 @@
 #define HEAL_WITHIN_MS (6 * SIM_ELECTION_MS)
 
 static const enum sim_fault KINDS[] = {
-    SIM_KILL,    SIM_ALL_DOWN, SIM_PAUSE, SIM_STALL,    SIM_DRIFT,     SIM_ISOLATE,   SIM_SPLIT,
-    SIM_ONE_WAY, SIM_LINK,     SIM_LOST,  SIM_TRANSFER, SIM_ADD_VOTER, SIM_DISK_DEAD, SIM_STEP,
+    SIM_KILL, SIM_ALL_DOWN, SIM_PAUSE,    SIM_STALL,     SIM_DRIFT,  SIM_ISOLATE,   SIM_SPLIT, SIM_ONE_WAY,
+    SIM_LINK, SIM_LOST,     SIM_TRANSFER, SIM_ADD_VOTER, SIM_REMOVE, SIM_DISK_DEAD, SIM_STEP,
 };
 enum { KIND_COUNT = sizeof KINDS / sizeof KINDS[0] };
 
@@ -205,6 +205,7 @@ static void strike(struct sim *s)
         sim_reshape_transfer(s);
         break;
     case SIM_ADD_VOTER:
+    case SIM_REMOVE:
         sim_reshape_members(s);
         break;
     default:
