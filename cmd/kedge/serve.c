@@ -326,8 +326,10 @@ static void settle_memory(void)
 
 int serve(struct config *config)
 {
+    /* Never freed: the process ends when it is over, and with it what the loop still holds (connections that close). */
+    static struct serving the_one;
+    struct serving *serving = &the_one;
     settle_memory();
-    struct serving *serving = mem_zalloc(sizeof *serving);
     serving->config = config;
     log_info("starting an etcd server", log_str("etcd-version", SERVER_VERSION),
              log_str("kedge-version", VERSION_KEDGE), log_str("name", config->name),
@@ -349,8 +351,5 @@ int serve(struct config *config)
     services_close(&serving->services);
     server_free(serving->server);
     member_stop(&serving->member);
-    int stop_signal = serving->stop_signal;
-    free(serving->ports);
-    free(serving);
-    return stop_signal;
+    return serving->stop_signal;
 }

@@ -94,7 +94,8 @@ def ended(member, status, text, wait=20):
     while member.running() and time.monotonic() < end:
         time.sleep(0.05)
     check(not member.running(), f"{member.name} still runs")
-    check(member.process.returncode == status, f"{member.name} ended with {member.process.returncode}, not {status}")
+    check(member.process.returncode == status,
+          f"{member.name} ended with {member.process.returncode}, not {status}:\n{member.output(20)}")
     check(text in member.output(200), f"{member.name} does not say {text!r}:\n{member.output(5)}")
 
 
@@ -189,11 +190,12 @@ def test_a_learner_serves_little_and_becomes_a_voter(cluster):
 
 
 def test_leadership_goes_where_it_is_told(cluster):
-    target = cluster.members[-1]
-    leader = cluster.leader()
-    if leader is not target:
-        eventually(leader, "maintenance/transfer-leadership", {"targetID": ids(cluster)[target.name]})
-    check(cluster.leader() is target, "the leader is another one")
+    target, end = cluster.members[-1], time.monotonic() + 30
+    while (leader := cluster.leader()) is not target:
+        try:
+            call(leader, "maintenance/transfer-leadership", {"targetID": ids(cluster)[target.name]})
+        except Refused as error:  # on a loaded machine it may have moved by itself meanwhile
+            check(time.monotonic() < end, f"leadership does not move: {error}")
 
 
 def test_a_removed_member_ends_and_stays_away(cluster):
