@@ -92,8 +92,9 @@ struct core {
     /* members */
     struct list conf_waiting; /* of core_waiting: changes that wait for the one under way */
     uint64_t conf_id;         /* of that one */
-    struct list transfers;    /* core_request.node; .id = who shall lead */
-    struct list promotes;     /* of core_promote.node */
+    struct raft_position conf_at;
+    struct list transfers; /* core_request.node; .id = who shall lead */
+    struct list promotes;  /* of core_promote.node */
 
     /* log */
     struct core_job *free_saves;           /* a small pool */

@@ -157,7 +157,10 @@ int core_member_add(struct core *core, struct core_request *request, char *const
     if (error != 0) {
         return error;
     }
-    *id = ids_member_added((const char *const *)peer_urls, peer_url_count, "", core->wall_ms / 1000);
+    int64_t seconds = core->wall_ms / 1000;
+    do { /* one that was added and removed within this second has this second's id */
+        *id = ids_member_added((const char *const *)peer_urls, peer_url_count, "", seconds++);
+    } while (kv_member_removed(core->kv, *id));
     const struct kv_member member = {
         .id = *id, .name = "", .peer_urls = peer_urls, .peer_url_count = peer_url_count, .learner = learner};
     return propose_member(core, request, learner ? RAFT_ADD_LEARNER : RAFT_ADD_NODE, &member);
@@ -189,10 +192,16 @@ int members_promote(struct core *core, struct core_request *request, uint64_t id
     return error;
 }
 
+/* The change that this leader proposed last is not applied yet, whether somebody still waits for it or not. */
+static bool change_under_way(const struct core *core)
+{
+    return core->conf_at.term == core->term && core->conf_at.index > core->applied;
+}
+
 /* A new leader first has to apply what it found in its log: a change may be in there. A follower can't know. */
 static bool may_propose(const struct core *core)
 {
-    return core->leader != RAFT_NONE && (core->role != RAFT_LEADER || core->leading) &&
+    return core->leader != RAFT_NONE && (core->role != RAFT_LEADER || core->leading) && !change_under_way(core) &&
            propose_find((struct core *)core, core->conf_id) == NULL;
 }
 
@@ -208,6 +217,7 @@ static void propose_next(struct core *core)
     propose_unqueue(waiting);
     request->state = REQUEST_PROPOSED;
     core->conf_id = request->id;
+    core->conf_at = at; /* {0, 0} if the leader is another member */
     if (error != 0) {
         propose_take(core, request->id);
         request->done(request, error, NULL);

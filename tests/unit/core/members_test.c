@@ -78,6 +78,46 @@ static void test_changes_that_are_asked_for_at_once_are_made_one_after_the_other
     cluster_bed_close(&c);
 }
 
+static void test_a_change_that_nobody_waits_for_any_more_holds_the_next_one_back_too(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 20};
+    struct bed_request left, next;
+    char *const urls[] = {"http://x:1"}, *const more[] = {"http://x:2"};
+    size_t leader = open_ready(&c, 3);
+    struct core *core = c.beds[leader].core;
+    assert_int_equal(core_member_update(core, begin(&left), 1, urls, 1), 0);
+    cluster_bed_advance(&c, 5); /* it is in the log */
+    core_cancel(core, &left.request);
+    assert_int_equal(core_member_update(core, begin(&next), 2, more, 1), 0);
+    cluster_bed_advance(&c, 500);
+    assert_int_equal(left.ended, 0);
+    assert_int_equal(next.ended, 1);
+    assert_int_equal(next.error, 0);
+    assert_string_equal(kv_member(c.beds[0].kv, 1)->peer_urls[0], "http://x:1");
+    assert_string_equal(kv_member(c.beds[0].kv, 2)->peer_urls[0], "http://x:2");
+    cluster_bed_close(&c);
+}
+
+static void test_a_member_that_is_added_again_at_once_gets_another_id(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request request;
+    uint64_t first, second;
+    struct core_bed *bed = &c.beds[open_ready(&c, 3)];
+    assert_int_equal(add(bed, &request, "http://x:1", true, &first), 0);
+    cluster_bed_advance(&c, 50);
+    assert_int_equal(core_member_remove(bed->core, begin(&request), first), 0);
+    cluster_bed_advance(&c, 50);
+    assert_int_equal(add(bed, &request, "http://x:1", true, &second), 0);
+    cluster_bed_advance(&c, 50);
+    assert_int_equal(request.ended, 1);
+    assert_int_equal(request.error, 0);
+    assert_int_not_equal(first, second);
+    cluster_bed_close(&c);
+}
+
 static void test_a_change_waits_for_a_leader_and_ends_in_time_without_one(void **state)
 {
     (void)state;
@@ -261,6 +301,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes_that_are_asked_for_at_once_are_made_one_after_the_other),
+        cmocka_unit_test(test_a_change_that_nobody_waits_for_any_more_holds_the_next_one_back_too),
+        cmocka_unit_test(test_a_member_that_is_added_again_at_once_gets_another_id),
         cmocka_unit_test(test_a_change_waits_for_a_leader_and_ends_in_time_without_one),
         cmocka_unit_test(test_what_would_cost_the_quorum_is_refused_before_it_is_proposed),
         cmocka_unit_test(test_the_last_voter_stays),
