@@ -1,5 +1,6 @@
 /* POST /raft, from the other side: one message. It may be as large as on a stream, since a member that joins gets its
  * first entries in this way; what all such bodies take together is bounded. */
+#include "base/error.h"
 #include "raft/peer/peer_impl.h"
 #include <stdlib.h>
 
@@ -43,12 +44,13 @@ static void on_body_end(struct http1_request *request)
     struct peer_transport *t = post->transport;
     struct raft_message message;
     struct raft_message_owner owner = {0};
-    bool decoded = raft_message_decode(buffer_bytes(&post->body), &message, &owner) == 0;
-    bool taken = decoded && peer_deliver(t, &message) == 0;
+    int error = raft_message_decode(buffer_bytes(&post->body), &message, &owner);
+    bool readable = error != ERR_MALFORMED; /* be it a type that never travels */
+    error = error != 0 ? error : peer_deliver(t, &message);
     forget(post);
-    if (!decoded) {
+    if (!readable) {
         http1_error(request, 400, "error unmarshalling raft message");
-    } else if (!taken) {
+    } else if (error != 0) {
         peer_not_processed(request);
     } else {
         http1_respond_text(request, 204, NULL, "");

@@ -26,8 +26,10 @@ static bool set_urls(struct peer *peer, const char *text)
     struct url_list urls;
     const char *error = url_list_parse(&arena, text, &urls);
     if (error != NULL || urls.count == 0) {
-        log_warn("peer URLs cannot be used", log_hex("remote-peer-id", peer->id), log_str("urls", text),
-                 log_str("error", error != NULL ? error : "there are none"));
+        if (!peer->remote) { /* strangers don't fill the log */
+            log_warn("peer URLs cannot be used", log_hex("remote-peer-id", peer->id), log_str("urls", text),
+                     log_str("error", error != NULL ? error : "there are none"));
+        }
         arena_free(&arena);
         return false;
     }

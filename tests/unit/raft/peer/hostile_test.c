@@ -264,6 +264,7 @@ static void test_messages_that_make_no_sense_are_not_handed_on(void **state)
         const char *bytes;
         size_t len;
     } bad[] = {
+        {"\x08\x01\x10\x01\x18\x09\x20\x03", 8},                                          /* a local type */
         {"\x08\x08\x10\x01\x18\x09", 6},                                                  /* no term */
         {"\x08\x08\x10\x01\x20\x03", 6},                                                  /* from nobody */
         {"\x08\x03\x10\x01\x18\x09\x20\x03\x30\x05\x3a\x04\x10\x03\x18\x07", 16},         /* a gap */
