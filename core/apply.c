@@ -68,6 +68,12 @@ static void change_members(struct core *core)
     const struct raft_conf_change change = {.type = (enum raft_conf_change_type)core->apply.conf_change.type,
                                             .node_id = core->apply.conf_change.node_id};
     raft_apply_conf_change(core->raft, &change, NULL);
+    if (change.type == RAFT_REMOVE_NODE && change.node_id == core->config.member_id &&
+        raft_status(core->raft).role == RAFT_LEADER) {
+        /* While the others still listen. (In etcd it leads on until it stops, and they wait out an election timeout.)
+         */
+        (void)raft_transfer(core->raft, RAFT_NONE);
+    }
     if (core->env->members_changed != NULL) {
         core->env->members_changed(core->env);
     }
@@ -149,6 +155,7 @@ bool apply_slice(struct core *core)
     }
     if (core->applied > before) {
         raft_applied(core->raft, core->applied);
+        forwarded_stand(core);
         propose_end_lost(core);
         store_applied(core);
     }

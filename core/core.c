@@ -165,7 +165,7 @@ void core_step(struct core *core, const struct raft_message *message)
 {
     if (message->type == RAFT_MSG_SNAPSHOT) {
         install_step(core, message);
-    } else if (!forwarded_hold(core, message)) {
+    } else if (!forwarded_hold(core, message) && !forwarded_hold_stand(core, message)) {
         raft_step(core->raft, message);
     }
 }
@@ -246,7 +246,9 @@ bool core_has_leader(const struct core *core)
 
 struct core_stats core_stats(const struct core *core)
 {
-    return core->stats;
+    struct core_stats stats = core->stats;
+    stats.proposals_committed = core->commit;
+    return stats;
 }
 
 void core_header(const struct core *core, Etcdserverpb__ResponseHeader *header, bool revision)

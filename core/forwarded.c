@@ -80,3 +80,26 @@ void forwarded_drop_all(struct core *core)
         drop(core, list_first(&core->held, struct held, node));
     }
 }
+
+/* --- a leader tells this member to take over --- */
+
+/* Nobody stands for election while a committed change of members is not applied (raft.md), and raft forgets the wish.
+ * The change may be the leader's own removal: then the wish comes right behind it. */
+bool forwarded_hold_stand(struct core *core, const struct raft_message *message)
+{
+    if (message->type != RAFT_MSG_TIMEOUT_NOW || core->applied >= raft_status(core->raft).commit) {
+        return false;
+    }
+    core->stand = *message;
+    core->stand_waits = true;
+    return true;
+}
+
+/* raft itself sees to it that the wish is of its term. */
+void forwarded_stand(struct core *core)
+{
+    if (core->stand_waits && core->applied >= raft_status(core->raft).commit) {
+        core->stand_waits = false;
+        raft_step(core->raft, &core->stand);
+    }
+}

@@ -82,6 +82,8 @@ struct core {
     struct list waiting;  /* of core_waiting */
     struct list held;     /* other members' proposals that nobody can take now (core/forwarded.c) */
     size_t held_count, held_bytes;
+    struct raft_message stand; /* a leader's wish that this member takes over, while much is to be applied first */
+    bool stand_waits;
     uint64_t leader, term;
     uint64_t elected_ms, elected_term; /* when a leader became known last, and of which term it was */
     bool leader_news;                  /* that has still to be told to those who wait */
@@ -228,6 +230,8 @@ void promote_cancel(struct core *core, struct core_request *request);
 bool forwarded_hold(struct core *core, const struct raft_message *message); /* true: it was taken */
 void forwarded_release(struct core *core);
 void forwarded_drop_all(struct core *core);
+bool forwarded_hold_stand(struct core *core, const struct raft_message *message);
+void forwarded_stand(struct core *core); /* after something was applied */
 
 /* log.c: raft's updates */
 void log_carry_out(struct core *core);

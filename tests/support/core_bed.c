@@ -433,6 +433,13 @@ int core_bed_barrier(struct core_bed *bed, struct bed_request *request)
     return core_barrier(bed->core, &request->request);
 }
 
+int core_bed_remove(struct core_bed *bed, struct bed_request *request, uint64_t id)
+{
+    *request = (struct bed_request){.bed = bed, .request = {.done = ended}};
+    request->request.owner = request;
+    return core_member_remove(bed->core, &request->request, id);
+}
+
 int core_bed_transfer(struct core_bed *bed, struct bed_request *request, uint64_t to)
 {
     *request = (struct bed_request){.bed = bed, .request = {.done = ended}};

@@ -89,6 +89,7 @@ int core_bed_grant(struct core_bed *bed, struct bed_request *request, int64_t id
 int core_bed_compact(struct core_bed *bed, struct bed_request *request, int64_t revision);
 int core_bed_alarm(struct core_bed *bed, struct bed_request *request, int action, int type);
 int core_bed_barrier(struct core_bed *bed, struct bed_request *request);
+int core_bed_remove(struct core_bed *bed, struct bed_request *request, uint64_t id);
 int core_bed_transfer(struct core_bed *bed, struct bed_request *request, uint64_t to);
 
 struct bed_range {

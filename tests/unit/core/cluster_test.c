@@ -405,6 +405,26 @@ static void test_puts_go_on_while_leadership_is_handed_over(void **state)
     cluster_bed_close(&c);
 }
 
+static void test_a_leader_that_is_removed_hands_over_at_once(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 2};
+    struct bed_request removal, put;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), asked = other(&c, old);
+    cluster_bed_advance(&c, 1000);
+    core_bed_remove(&c.beds[asked], &removal, old + 1);
+    cluster_bed_advance(&c, 60);
+    assert_int_equal(removal.ended, 1);
+    assert_int_equal(removal.error, 0);
+    assert_int_equal(core_bed_put(&c.beds[asked], &put, "k", "v", 0), 0);
+    cluster_bed_advance(&c, 60);
+    assert_int_equal(put.ended, 1);
+    assert_int_equal(put.error, 0);
+    assert_int_not_equal(cluster_bed_leader(&c), old);
+    cluster_bed_close(&c);
+}
+
 /* --- crashes --- */
 
 static void test_a_member_that_was_down_catches_up(void **state)
@@ -475,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),
+        cmocka_unit_test(test_a_leader_that_is_removed_hands_over_at_once),
         cmocka_unit_test(test_a_member_that_was_down_catches_up),
         cmocka_unit_test(test_all_members_crash_and_everything_acknowledged_is_there),
     };
