@@ -164,7 +164,8 @@ struct core {
     bool confirming;
     uint64_t confirmed_ms; /* 0 = not */
     struct core_own lease_checkpoint;
-    struct list lease_calls, lease_calls_delayed, lease_calls_out; /* of core_lease_call.node */
+    struct list lease_calls, lease_calls_delayed, lease_calls_out, lease_calls_held; /* of core_lease_call.node */
+    unsigned lease_calls_asking;
 
     /* disk full */
     bool disk_full;    /* the store's last commit found no space */

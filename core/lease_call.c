@@ -10,14 +10,32 @@
 #include "base/pb.h"
 #include "kv/lease.pb-c.h"
 
-#define RETRY_MS 50 /* etcd's throttle between two tries */
+#define RETRY_MS 50   /* etcd's throttle between two tries */
+#define MAX_ASKING 32 /* calls to the leader's port at a time: each has a connection of its own */
 
-/* QUEUED, DELAYED: in the lists of these names. ASKING, READING, DECIDING: in lease_calls_out. */
-enum call_state { CALL_NONE, CALL_QUEUED, CALL_DELAYED, CALL_ASKING, CALL_READING, CALL_DECIDING };
+/* QUEUED, DELAYED, HELD: in the lists of these names. ASKING, READING, DECIDING: in lease_calls_out. */
+enum call_state { CALL_NONE, CALL_QUEUED, CALL_DELAYED, CALL_HELD, CALL_ASKING, CALL_READING, CALL_DECIDING };
+
+/* One that leaves ASKING makes room for one that is HELD. */
+static void leave(struct core_lease_call *call)
+{
+    struct core *core = call->core;
+    if (call->state == CALL_ASKING) {
+        core->lease_calls_asking--;
+        if (!list_empty(&core->lease_calls_held)) {
+            struct core_lease_call *next = list_first(&core->lease_calls_held, struct core_lease_call, node);
+            list_remove(&next->node);
+            next->state = CALL_QUEUED;
+            list_push_back(&core->lease_calls, &next->node);
+        }
+    }
+    list_remove(&call->node);
+}
 
 static void move_to(struct core_lease_call *call, enum call_state state, struct list *list)
 {
-    list_remove(&call->node);
+    leave(call);
+    call->core->lease_calls_asking += state == CALL_ASKING;
     call->state = (uint8_t)state;
     list_push_back(list, &call->node);
 }
@@ -30,7 +48,7 @@ static void try_again(struct core_lease_call *call)
 
 static void end(struct core_lease_call *call, int error)
 {
-    list_remove(&call->node);
+    leave(call);
     call->state = CALL_NONE;
     call->done(call, error);
 }
@@ -216,6 +234,8 @@ static void try_now(struct core_lease_call *call)
         answer_here(call);
     } else if (core->leader == RAFT_NONE || core->env->peer_call == NULL) {
         try_again(call);
+    } else if (core->lease_calls_asking >= MAX_ASKING) {
+        move_to(call, CALL_HELD, &core->lease_calls_held);
     } else {
         ask_leader(call);
     }
@@ -280,6 +300,7 @@ static int start(struct core *core, struct core_lease_call *call, bool question)
     call->key_count = 0;
     call->keys_here = false;
     call->expires_ms = 0;
+    call->state = CALL_NONE;
     list_init(&call->node);
     list_init(&call->waiter.node);
     call->request = (struct core_request){0};
@@ -312,7 +333,7 @@ void core_lease_cancel(struct core_lease_call *call)
         return;
     }
     let_go(call);
-    list_remove(&call->node);
+    leave(call);
     call->state = CALL_NONE;
 }
 
@@ -321,11 +342,13 @@ void lease_call_init(struct core *core)
     list_init(&core->lease_calls);
     list_init(&core->lease_calls_delayed);
     list_init(&core->lease_calls_out);
+    list_init(&core->lease_calls_held);
 }
 
 void lease_call_fail_all(struct core *core, int error)
 {
     list_splice(&core->lease_calls, &core->lease_calls_delayed);
+    list_splice(&core->lease_calls, &core->lease_calls_held);
     list_splice(&core->lease_calls, &core->lease_calls_out);
     while (!list_empty(&core->lease_calls)) {
         struct core_lease_call *call = list_first(&core->lease_calls, struct core_lease_call, node);

@@ -100,6 +100,7 @@ static void peer_call(struct core_env *env, struct core_peer_call *call)
     flying->call = call;
     call->work = flying;
     list_push_back(&c->calls, &flying->node);
+    c->calls_open++;
 }
 
 static void call_free(struct flying_call *flying)
@@ -111,7 +112,7 @@ static void call_free(struct flying_call *flying)
 
 static void peer_call_cancel(struct core_env *env, struct core_peer_call *call)
 {
-    (void)env;
+    container_of(env, struct core_bed, env)->cluster->calls_open--;
     call_free(call->work);
 }
 
@@ -168,6 +169,7 @@ static void deliver_call(struct cluster_bed *c, struct flying_call *flying)
     struct core_peer_call *call = flying->call;
     size_t to = (size_t)call->to - 1;
     bool known = call->to >= 1 && call->to <= c->count;
+    c->calls_open--;
     c->lease_calls += strcmp(call->path, "/leases") == 0;
     call->error = known && passes(c, flying->from, to) && passes(c, to, flying->from) ? 0 : ERR_UNHEALTHY;
     if (call->error == 0) {

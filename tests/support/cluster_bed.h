@@ -20,7 +20,7 @@ struct cluster_bed {
     size_t images;                              /* that leaders wanted to send */
     bool images_arrive;                         /* all at once, with their message; else they are lost */
     void (*damage)(struct buffer *image);       /* on the way; NULL: nothing happens to them */
-    size_t delivered, lost, lease_calls;
+    size_t delivered, lost, lease_calls, calls_open;
     /* A page of a member's peer port other than those that the bed has: fills in status and response. NULL: none. */
     bool (*page)(struct core_bed *bed, struct core_peer_call *call);
     bool (*drop)(const struct raft_message *message); /* NULL: none are lost besides */

@@ -273,6 +273,35 @@ static void test_a_keepalive_through_any_member_reaches_the_leaders_clock(void *
     cluster_bed_close(&c);
 }
 
+static void test_many_keepalives_at_a_follower_ask_the_leader_some_at_a_time(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    struct renewal *renewals = calloc(COUNT, sizeof *renewals);
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c), asked = other(&c, leader);
+    core_bed_grant(&c.beds[leader], &grant, 7, 5);
+    cluster_bed_advance(&c, 100);
+    for (unsigned i = 0; i < COUNT; i++) {
+        renew(&c.beds[asked], &renewals[i], 7);
+    }
+    core_lease_cancel(&renewals[0].call);
+    core_lease_cancel(&renewals[COUNT - 1].call);
+    cluster_bed_advance(&c, 1);
+    assert_in_range(c.calls_open, 1, 32);
+    core_lease_cancel(&renewals[1].call);
+    cluster_bed_advance(&c, 100);
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_int_equal(renewals[i].ended, i > 1 && i < COUNT - 1);
+        assert_int_equal(renewals[i].error, 0);
+        arena_free(&renewals[i].arena);
+    }
+    cluster_bed_close(&c);
+    free(renewals);
+}
+
 static void test_a_keepalive_waits_for_the_next_leader(void **state)
 {
     (void)state;
@@ -490,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_a_forwarded_proposal_that_got_lost_times_out),
         cmocka_unit_test(test_a_timeout_says_so_when_the_connection_to_the_leader_was_lost_meanwhile),
         cmocka_unit_test(test_a_keepalive_through_any_member_reaches_the_leaders_clock),
+        cmocka_unit_test(test_many_keepalives_at_a_follower_ask_the_leader_some_at_a_time),
         cmocka_unit_test(test_a_keepalive_waits_for_the_next_leader),
         cmocka_unit_test(test_a_leader_that_is_cut_off_renews_nothing),
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
