@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A timer that fires so late says that this process was stopped, not that the other side was silent. */
+#define STOPPED_MS 1000
+
 static const struct connection_protocol protocol;
 
 static void drop_connection(struct http1_client *c)
@@ -78,9 +81,14 @@ static void on_idle(struct loop_timer *timer)
     if (c->starved || (c->connection != NULL && !c->connection->reading)) {
         c->active_ms = now; /* it is this side that makes the pause */
     }
-    if (now >= c->active_ms + idle_limit(c)) {
+    uint64_t due = c->active_ms + idle_limit(c);
+    if (now >= due + STOPPED_MS && !c->spared) { /* what came meanwhile is still to be read */
+        c->spared = true;
+        loop_timer_set(c->loop, &c->idle_timer, now + STOPPED_MS / 4);
+    } else if (now >= due) {
         finish(c, "i/o timeout");
     } else {
+        c->spared = false;
         watch_idle(c);
     }
 }
@@ -332,7 +340,7 @@ static void begin_request(struct http1_client *c)
     c->phase = HTTP1_CLIENT_HEAD;
     c->request_sent = c->body_sent = 0;
     c->streamed_bytes = 0;
-    c->request_done = c->starved = c->answered = false;
+    c->request_done = c->starved = c->answered = c->spared = false;
     c->status = 0;
     c->active_ms = loop_now_ms(c->loop);
     watch_idle(c);

@@ -62,7 +62,7 @@ struct http1_client {
     struct buffer request; /* the head */
     size_t request_sent, body_sent;
     uint64_t streamed_bytes;
-    bool request_done, starved, reused, keep;
+    bool request_done, starved, reused, keep, spared;
     struct buffer in;
     struct arena arena;
     struct http1_head head;

@@ -80,7 +80,8 @@ struct stream_out {
     bool beat;              /* a heartbeat is due */
     bool said;              /* something was written since the last one */
     struct loop_timer timer;
-    uint64_t sent_bytes; /* when the timer last looked */
+    uint64_t sent_bytes; /* when the timer last looked, */
+    uint64_t looked_ms;  /* which was then */
     uint64_t moved_ms;   /* when the other side last took something */
 };
 

@@ -84,7 +84,9 @@ static void on_timer(struct loop_timer *timer)
 {
     struct stream_out *out = container_of(timer, struct stream_out, timer);
     uint64_t sent = http1_sent_bytes(out->request);
-    if (sent != out->sent_bytes || !http1_blocked(out->request)) {
+    bool stopped = now_ms(out) > out->looked_ms + 2 * PEER_LINK_HEARTBEAT_MS; /* this process, for a while */
+    out->looked_ms = now_ms(out);
+    if (sent != out->sent_bytes || !http1_blocked(out->request) || stopped) {
         out->sent_bytes = sent;
         out->moved_ms = now_ms(out);
     } else if (now_ms(out) >= out->moved_ms + PEER_DEADLINE_MS) {
@@ -133,7 +135,7 @@ void stream_out_attach(struct stream_out *out, struct http1_request *request)
     out->request = request;
     out->writer = (struct stream_writer){.kind = out->kind};
     out->beat = out->said = false;
-    out->moved_ms = now_ms(out);
+    out->moved_ms = out->looked_ms = now_ms(out);
     out->sent_bytes = http1_sent_bytes(request);
     request->state = out;
     request->on_abort = on_abort;

@@ -313,6 +313,22 @@ static void test_silence_ends_a_request(void **state)
     assert_string_equal(f->failure, "timeout");
 }
 
+/* The process was stopped for longer than the limit: what came meanwhile counts. */
+static void test_a_pause_of_this_process_is_no_silence(void **state)
+{
+    struct fixture *f = *state;
+    f->ask.idle_ms = 100;
+    start(f);
+    accept_one(f);
+    expect(f, GET);
+    usleep(1300000);
+    f->loop.now_ns = loop_clock_ns();
+    f->client.idle_timer.fire(&f->client.idle_timer); /* as if it had come before the bytes */
+    assert_int_equal(f->done, 0);
+    say(f, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_answered(f, 200, "ok");
+}
+
 static void test_a_body_that_is_not_wanted_now_waits(void **state)
 {
     struct fixture *f = *state;
@@ -399,6 +415,7 @@ int main(void)
         test(test_answers_that_make_no_sense_are_failures),
         test(test_a_head_without_end_is_bounded),
         test(test_silence_ends_a_request),
+        test(test_a_pause_of_this_process_is_no_silence),
         test(test_a_body_that_is_not_wanted_now_waits),
         test(test_a_streamed_body_waits_for_its_source),
         test(test_an_answer_before_the_body_is_sent_ends_it),
