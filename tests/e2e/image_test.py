@@ -7,7 +7,9 @@ meanwhile.)"""
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -80,6 +82,7 @@ def test_a_member_that_was_away_gets_an_image(cluster):
 
 
 def test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts(cluster):
+    """PR13501: also while it recovers from one that was cut short."""
     late = follower(cluster)
     for _ in range(ROUNDS):
         late.kill()
@@ -113,8 +116,61 @@ def test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts(cluster)
     return True
 
 
+def traced(path):
+    """The system calls that strace wrote down, as they ended: ("rename", new name), ("fsync", name), …"""
+    begun, steps = {}, []
+    with open(path, encoding="utf-8", errors="replace") as f:
+        for line in f:
+            thread, call = line.rstrip().split(None, 1)
+            if call.endswith("<unfinished ...>"):
+                begun[thread] = call
+                continue
+            call = begun.pop(thread, "") + call if "resumed>" in call else call
+            name = call.split("(")[0]
+            if name.startswith("rename"):
+                steps.append(("rename", call.split('"')[3]))
+            elif name in ("fsync", "fdatasync") and "<" in call:
+                steps.append(("sync", call.split("<", 1)[1].split(">")[0]))
+    return steps
+
+
+def test_the_steps_become_durable_in_their_order(cluster):
+    """etcd#22340 / PR22314: each file's name is durable before the next step says that it is there."""
+    if shutil.which("strace") is None:
+        return False
+    late = follower(cluster)
+    late.kill()
+    write(cluster)
+    record = os.path.join(late.folder, "trace")
+    late.begin()
+    tracer = subprocess.Popen(["strace", "-f", "-y", "-qq", "-e", "trace=rename,renameat,renameat2,fsync,fdatasync",
+                               "-p", str(late.process.pid), "-o", record], stderr=subprocess.DEVNULL)
+    late.wait_ready()
+    wait_same(cluster)
+    late.stop()
+    tracer.wait(10)
+    folder = os.path.realpath(os.path.join(late.data, "member", "snap"))
+    steps = traced(record)
+
+    def after(at, kind, matches):
+        found = [i for i in range(at, len(steps)) if steps[i][0] == kind and matches(steps[i][1])]
+        check(found, f"no {kind} after step {at} of {steps}")
+        return found[0]
+
+    image = after(0, "rename", lambda n: n.endswith(".snap.db"))
+    check(any(kind == "sync" and "tmp" in name for kind, name in steps[:image]), f"not synced before its name: {steps}")
+    names = after(image, "sync", lambda n: n == folder)
+    snap = after(names, "rename", lambda n: n.endswith(".snap"))
+    names = after(snap, "sync", lambda n: n == folder)
+    log = after(names, "sync", lambda n: n.endswith(".wal"))
+    store = after(log, "rename", lambda n: n.endswith("/db"))
+    after(store, "sync", lambda n: n == folder)
+    check(not any(kind == "rename" and name.endswith("/db") for kind, name in steps[:log]), "the store came before the log")
+    return True
+
+
 def test_a_second_image_comes_while_the_first_is_installed(cluster):
-    """etcd#20271, etcd#18055: the earlier one is finished or dropped, and the later one counts."""
+    """etcd#20271 / PR20553, etcd#18055: the earlier one is finished or dropped, and the later one counts."""
     late = follower(cluster)
     if not has_failpoints(late):
         return False
@@ -169,6 +225,7 @@ def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
 TESTS = [test_a_member_that_was_away_gets_an_image,
          test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts,
          test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts,
+         test_the_steps_become_durable_in_their_order,
          test_a_second_image_comes_while_the_first_is_installed,
          test_a_watcher_across_an_image_sees_each_revision_once]
 
@@ -182,7 +239,7 @@ def main():
             cluster.start()
             if test(cluster) is False:
                 skipped += 1
-                print(f"{test.__name__}: skipped, this build has no failpoints")
+                print(f"{test.__name__}: skipped, not with this build")
             else:
                 passed += 1
         except (AssertionError, RuntimeError, grpc.RpcError) as error:
