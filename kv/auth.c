@@ -112,6 +112,7 @@ int auth_load(struct auth *auth, enum backend_table table, struct bytes key, str
 void auth_put(struct kv *kv, enum backend_table table, struct bytes name, const ProtobufCMessage *row)
 {
     struct buffer bytes = {0};
+    CHECK(name.len <= BACKEND_NAME_MAX, "a name of %zu bytes: an etcd ends here too", name.len);
     pb_append(&bytes, row);
     set(rows_of(&kv->auth, table), name, buffer_bytes(&bytes));
     batch_put(kv, table, name, buffer_bytes(&bytes));
