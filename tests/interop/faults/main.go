@@ -170,14 +170,6 @@ func runScenario(ctx context.Context, o *options, sc scenario) error {
 	if o.beside != nil {
 		sides = append(sides, o.beside)
 	}
-	if sc.network {
-		network, err := cluster.NewNetwork()
-		if err != nil {
-			return err
-		}
-		o.network = network
-		defer func() { network.Close(); o.network = nil }()
-	}
 	fmt.Printf("%s: %s; seed %d\n", sc.name, sc.text, o.seed)
 	totals := make([]total, len(sides))
 	end := time.Now().Add(o.duration)
@@ -231,6 +223,14 @@ func names(programs []string) string {
 
 // runPart is one session: so many rounds, then the judgement.
 func runPart(ctx context.Context, o *options, sc scenario, programs []string, rounds int, seed uint64, t *total) error {
+	if sc.network {
+		network, err := cluster.NewNetwork()
+		if err != nil {
+			return err
+		}
+		o.network = network
+		defer func() { network.Close(); o.network = nil }()
+	}
 	s, err := beginSession(ctx, o, programs, seed, o.network)
 	if err != nil {
 		return err
