@@ -141,7 +141,6 @@ struct sim_check {
     struct sim_table votes;   /* (term, voter's serial): for whom */
     struct sim_voters *voters;
     size_t voters_count;
-    uint64_t led_term; /* highest with a leader */
 
     struct sim_op *ops;
     size_t op_count, op_capacity;

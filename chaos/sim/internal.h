@@ -42,7 +42,6 @@ struct sim_client {
     struct sim_member *at; /* whom it asks; NULL = to be chosen */
     enum sim_client_state state;
     uint64_t due_ms, started_ms;
-    uint64_t patience_ms; /* it leaves a request that takes longer */
     struct core_request request;
     struct core_lease_call keepalive;
     struct core_txn_read txn_read;
@@ -75,7 +74,6 @@ struct sim_watcher {
     struct sim *sim;
     struct sim_member *at;
     struct watch_stream *stream;
-    bool ready;
     uint64_t due_ms, move_ms; /* pulls; tries to find a member, or goes to another one */
     struct watch_out out;
     struct sim_watch watches[SIM_WATCHES];
@@ -188,7 +186,6 @@ struct sim {
     struct sim_table born; /* ids of members that were ever started: 1 */
     uint64_t serials_given, urls_given;
     uint64_t first_ids[SIM_MEMBERS_MAX];
-    struct sim_member *acting; /* whose turn it is */
     struct sim_net net;
     struct list calls;  /* of struct sim_call */
     struct list images; /* of struct sim_image */

@@ -187,9 +187,7 @@ static void turns(struct sim_member *m)
     unsigned count = 0;
     bool more = true;
     while (more && !s->result->failed) {
-        s->acting = m;
         more = core_turn(m->core, sim_member_clock(m), sim_member_wall(m));
-        s->acting = NULL;
         m->kv = core_kv(m->core); /* an image may have brought another one */
         s->result->turns++;
         sim_check_role(m);

@@ -177,6 +177,13 @@ static bool passes(struct sim *s, const struct sim_member *from, const struct si
            random_below(&s->random, 1000) >= s->net.loss;
 }
 
+/* On this part of its way it gets lost; nobody is told. */
+static bool is_lost(const struct sim_call *c, const struct sim_member *from, const struct sim_member *to)
+{
+    return (c->stage == THERE && !passes(c->sim, from, to)) ||
+           (c->stage == BACK && c->error == 0 && !passes(c->sim, to, from));
+}
+
 static void step(struct sim_call *c)
 {
     struct sim *s = c->sim;
@@ -188,12 +195,10 @@ static void step(struct sim_call *c)
         end(c, ERR_TIMEOUT);
     } else if (s->now_ms < c->due_ms) {
         return;
-    } else if (c->stage == THERE && !passes(s, from, to)) {
-        c->due_ms = SIM_NEVER; /* nothing comes back */
+    } else if (is_lost(c, from, to)) {
+        c->due_ms = SIM_NEVER;
     } else if (c->stage == THERE && sim_member_awake(to)) {
         arrive(c, to);
-    } else if (c->stage == BACK && c->error == 0 && !passes(s, to, from)) {
-        c->due_ms = SIM_NEVER;
     } else if (c->stage == BACK) {
         end(c, c->error);
     }

@@ -10,7 +10,6 @@ void sim_watch_ready(struct watch_stream *stream, void *arg)
     struct sim_watcher *w = arg;
     struct random *random = &w->sim->random;
     uint64_t late = random_below(random, 20) == 0 && !w->sim->quiet ? 2000 : 30;
-    w->ready = true;
     w->due_ms = w->sim->now_ms + random_below(random, late);
 }
 
@@ -59,7 +58,6 @@ static void attach(struct sim_watcher *w)
         return;
     }
     w->at = m;
-    w->ready = false;
     w->due_ms = SIM_NEVER;
     w->move_ms = s->config.members == 1 ? SIM_NEVER : s->now_ms + sim_between(s, 500, 20000);
     w->stream = watch_stream_open(m->hub, w, sim_member_clock(m));
@@ -185,7 +183,6 @@ static void pull(struct sim_watcher *w)
 {
     struct sim *s = w->sim;
     w->due_ms = SIM_NEVER;
-    w->ready = false;
     bool more = watch_pull(w->stream, &w->out, 1 + random_below(&s->random, 2000));
     take_all(w);
     watch_out_reset(&w->out);
