@@ -152,7 +152,7 @@ static int find_urls(const struct peer_transport *t, const struct peer_call *cal
         text = peer->urls_text;
         *url_at = peer->url_at;
     }
-    if (url_list_parse(arena, text, urls) != NULL || urls->count == 0) {
+    if (peer_parse_urls(arena, text, urls) != NULL) {
         return ERR_IO;
     }
     *url_at %= urls->count;

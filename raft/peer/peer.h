@@ -87,7 +87,8 @@ void peer_transport_free(struct peer_transport *t);
 void peer_set_urls(struct peer_transport *t, const char *urls);
 
 /* Members other than this one. Adding a known one updates its URLs; connections are made at once. urls: comma-joined
- * ("http://127.0.0.1:2380,http://h:2380"). A member that is removed is told so when it comes again (was_removed). */
+ * ("http://127.0.0.1:2380,http://h:2380"); https and unixs are left out: there is no TLS here yet, and nothing goes to
+ * them in plain text. A member that is removed is told so when it comes again (was_removed). */
 void peer_add(struct peer_transport *t, uint64_t id, const char *urls);
 void peer_remove(struct peer_transport *t, uint64_t id);
 bool peer_known(const struct peer_transport *t, uint64_t id);

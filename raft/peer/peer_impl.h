@@ -195,6 +195,8 @@ void peer_meet(struct peer_transport *t, const struct http1_request *request);
 
 /* The URL in use, as http1_ask has it; the next one after a failure. */
 void peer_address(const struct url *url, struct http1_ask *ask);
+/* A member's comma-joined URLs, without those that need TLS. NULL, or why none can be used. */
+const char *peer_parse_urls(struct arena *arena, const char *text, struct url_list *urls);
 const struct url *peer_url(const struct peer *peer);
 void peer_next_url(struct peer *peer);
 

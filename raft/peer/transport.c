@@ -19,16 +19,38 @@ struct peer *peer_find(const struct peer_transport *t, uint64_t id)
     return NULL;
 }
 
+/* There is no TLS between members yet. Nothing that is meant to be kept from others is sent in plain text instead. */
+static void drop_tls(struct url_list *urls)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < urls->count; i++) {
+        if (urls->items[i].scheme != URL_HTTPS && urls->items[i].scheme != URL_UNIXS) {
+            urls->items[kept++] = urls->items[i];
+        }
+    }
+    urls->count = kept;
+}
+
+const char *peer_parse_urls(struct arena *arena, const char *text, struct url_list *urls)
+{
+    const char *error = url_list_parse(arena, text, urls);
+    if (error != NULL || urls->count == 0) {
+        return error != NULL ? error : "there are none";
+    }
+    drop_tls(urls);
+    return urls->count == 0 ? "they need TLS, which kedge does not speak with other members yet: use http" : NULL;
+}
+
 /* The URLs of a member; keeps the old ones when the new cannot be read. */
 static bool set_urls(struct peer *peer, const char *text)
 {
     struct arena arena = {0};
     struct url_list urls;
-    const char *error = url_list_parse(&arena, text, &urls);
-    if (error != NULL || urls.count == 0) {
+    const char *error = peer_parse_urls(&arena, text, &urls);
+    if (error != NULL) {
         if (!peer->remote) { /* strangers don't fill the log */
             log_warn("peer URLs cannot be used", log_hex("remote-peer-id", peer->id), log_str("urls", text),
-                     log_str("error", error != NULL ? error : "there are none"));
+                     log_str("error", error));
         }
         arena_free(&arena);
         return false;

@@ -190,6 +190,18 @@ static void test_posts_that_fail_are_reported_once_a_turn(void **state)
     assert_int_equal(peer_active_since_ms(A->transport, 9), 0);
 }
 
+static void test_urls_that_need_tls_are_never_spoken_to(void **state)
+{
+    struct peer_bed *bed = *state;
+    peer_add(A->transport, 9, "https://127.0.0.1:1");
+    assert_false(peer_known(A->transport, 9));
+    peer_add(A->transport, 9, "https://127.0.0.1:1,http://127.0.0.1:2");
+    assert_true(peer_known(A->transport, 9));
+    peer_add(A->transport, 9, "unixs://127.0.0.1:1"); /* what was there stays */
+    assert_true(peer_known(A->transport, 9));
+    peer_remove(A->transport, 9);
+}
+
 static void test_another_url_is_tried_after_a_failure(void **state)
 {
     struct peer_bed *bed = *state;
@@ -611,6 +623,7 @@ int main(void)
         alone(test_messages_to_nobody_are_dropped),
         connected(test_an_unreachable_member_is_reported_and_found_again),
         alone(test_posts_that_fail_are_reported_once_a_turn),
+        alone(test_urls_that_need_tls_are_never_spoken_to),
         alone(test_another_url_is_tried_after_a_failure),
         alone(test_names_are_resolved),
         connected(test_a_queue_that_nobody_empties_is_bounded),
