@@ -215,9 +215,9 @@ int reader_freelist(struct snapshot_reader *r)
         return 0;
     }
     uint64_t offset = r->meta.freelist * r->meta.page_bytes;
-    struct page_head head;
+    struct page_head head = {0};
     struct bytes page;
-    size_t len;
+    size_t len = 0;
     int error = reader_page_head(r, r->meta.freelist, &head, &len);
     if (error != 0) {
         return error;

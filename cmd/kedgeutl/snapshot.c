@@ -96,7 +96,7 @@ static int read_status(struct snapshot_file *file, const char *path, struct snap
 int commands_snapshot_status(struct cli_call *call)
 {
     struct snapshot_file file;
-    struct snapshot_status status;
+    struct snapshot_status status = {0};
     enum print_format format;
     if (call->arg_count != 1) {
         return cli_fail(CLI_BAD_ARGS, "snapshot status requires exactly one argument");
