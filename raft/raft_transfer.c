@@ -126,5 +126,7 @@ void raft_transfer_timeout(struct raft *r)
     r->dirty = true;
     if (raft_disk_stalled(r)) {
         raft_become_follower(r, r->term, RAFT_NONE);
+    } else {
+        raft_leave_joint(r); /* it may have stood in the way */
     }
 }

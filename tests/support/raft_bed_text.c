@@ -1,6 +1,6 @@
 /* Messages and configurations as a reader wants to see them: "1->2 App term 2 prev 3/1 entries 4/2 5/2 commit 3". Only
  * what a message of its type carries. */
-#include "tests/support/raft_bed.h"
+#include "tests/support/raft_bed_impl.h"
 #include <inttypes.h>
 
 static void describe_entries(struct buffer *out, const struct raft_message *m)
@@ -97,5 +97,56 @@ void raft_bed_describe_conf(struct buffer *out, const struct raft_conf_state *c)
     describe_ids(out, " next", &c->learners_next);
     if (c->auto_leave) {
         buffer_printf(out, " auto");
+    }
+}
+
+void bed_write_down(struct raft_bed_member *m, const struct raft_update *u)
+{
+    struct buffer *t = m->bed->text;
+    if (t == NULL) {
+        return;
+    }
+    if (u->soft_changed) {
+        buffer_printf(t, "%" PRIx64 ": %s in term %" PRIu64, m->id, raft_role_name(u->role), u->term);
+        if (u->leader != RAFT_NONE && u->leader != m->id) {
+            buffer_printf(t, ", leader %" PRIx64, u->leader);
+        }
+        buffer_printf(t, "\n");
+    }
+    if (u->append_count > 0) {
+        const struct raft_entry *first = &u->append[0], *last = &u->append[u->append_count - 1];
+        buffer_printf(t, "%" PRIx64 ": saves %" PRIu64 "/%" PRIu64, m->id, first->index, first->term);
+        if (last != first) {
+            buffer_printf(t, "..%" PRIu64 "/%" PRIu64, last->index, last->term);
+        }
+        buffer_printf(t, "\n");
+    }
+    if (u->hard_state_changed && (u->hard_state.term != m->term || u->hard_state.vote != m->vote)) {
+        buffer_printf(t, "%" PRIx64 ": saves term %" PRIu64 " vote %" PRIx64 "\n", m->id, u->hard_state.term,
+                      u->hard_state.vote);
+    }
+    if (u->commit_changed) {
+        buffer_printf(t, "%" PRIx64 ": commit %" PRIu64 "\n", m->id, u->commit);
+    }
+    for (size_t i = 0; i < u->message_count; i++) {
+        raft_bed_describe(t, &u->messages[i]);
+    }
+    for (size_t i = 0; i < u->image_count; i++) {
+        raft_bed_describe(t, &u->images[i]);
+    }
+    for (size_t i = 0; i < u->read_count; i++) {
+        if (u->reads[i].error == 0) {
+            buffer_printf(t, "%" PRIx64 ": read %" PRIu64 " at %" PRIu64 "\n", m->id, u->reads[i].context,
+                          u->reads[i].index);
+        } else {
+            buffer_printf(t, "%" PRIx64 ": read %" PRIu64 " again\n", m->id, u->reads[i].context);
+        }
+    }
+    if (u->log_read.wanted) {
+        buffer_printf(t, "%" PRIx64 ": log read %" PRIu64 "..%" PRIu64 "\n", m->id, u->log_read.from, u->log_read.to);
+    }
+    if (u->snapshot != NULL) {
+        buffer_printf(t, "%" PRIx64 ": installs an image at %" PRIu64 "/%" PRIu64 "\n", m->id,
+                      u->snapshot->snapshot.index, u->snapshot->snapshot.term);
     }
 }
