@@ -102,10 +102,17 @@ static void member_add(void *service, struct call *call, const ProtobufCMessage 
     begun(call, core_member_add(services->core, &state->request, texts, urls.count, request->islearner, &state->added));
 }
 
+/* etcd takes any texts here, and all of its members end when they come to connect. */
 static void member_update(void *service, struct call *call, const ProtobufCMessage *message)
 {
     struct services *services = service;
     const Etcdserverpb__MemberUpdateRequest *request = (const Etcdserverpb__MemberUpdateRequest *)message;
+    struct url_list urls;
+    if (kv_member(core_kv(services->core), request->id) != NULL &&
+        url_list_of(&call->arena, request->peerurls, request->n_peerurls, &urls) != NULL) {
+        call_fail(call, ERR_MEMBER_BAD_URLS);
+        return;
+    }
     begun(call, core_member_update(services->core, &begin(services, call)->request, request->id, request->peerurls,
                                    request->n_peerurls));
 }

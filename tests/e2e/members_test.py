@@ -124,6 +124,10 @@ def test_what_is_refused(cluster):
     refused(PRECONDITION, exists, one, "cluster/member/update", {**taken, "ID": identities["m1"]})
     refused(NOT_FOUND, gone, one, "cluster/member/update", {"ID": "17", "peerURLs": ["http://127.0.0.1:1"]})
     refused(NOT_FOUND, gone, one, "cluster/member/remove", {"ID": "17"})
+    if OWN:  # an etcd dies of it, and so do all others
+        for urls in ([], [""], ["foo bar"], ["http://[::1"]):
+            refused(INVALID, "etcdserver: given member URLs are invalid", one, "cluster/member/update",
+                    {"ID": identities["m1"], "peerURLs": urls})
     if OWN:  # etcd tries for seven seconds when it has to ask the leader
         refused(NOT_FOUND, gone, one, "cluster/member/promote", {"ID": "17"})
     refused(PRECONDITION, "etcdserver: can only promote a learner member", one, "cluster/member/promote",
