@@ -192,7 +192,9 @@ static void watch_ready(struct watch_stream *stream, void *arg)
 static void assemble(struct core_bed *bed)
 {
     const struct kv_config settings = {
-        .member_id = own_id(bed), .quota_bytes = bed->quota_bytes, .lease = {.min_ttl_s = 2, .retry_ms = 7000}};
+        .member_id = own_id(bed),
+        .quota_bytes = bed->quota_bytes,
+        .lease = {.min_ttl_s = 2, .retry_ms = 7000, .checkpoint_interval_ms = bed->lease_checkpoint_ms}};
     CHECK(kv_open(&settings, bed->backend, &bed->kv, NULL) == 0);
     const struct watch_config watch = {
         .cluster_id = CLUSTER, .member_id = own_id(bed), .source = kv_watch_source(bed->kv), .ready = watch_ready};

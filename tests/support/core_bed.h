@@ -24,6 +24,7 @@ struct core_bed {
     struct watch_hub *hub;
     size_t raft_log_bytes; /* how much of the log stays in memory; 0 = raft's own */
     int64_t quota_bytes;
+    uint64_t lease_checkpoint_ms; /* 0 = leases have no checkpoints */
     uint64_t now_ms;
 
     /* Jobs that were started and are not done: they are carried out by core_bed_turn unless their queue is held. */

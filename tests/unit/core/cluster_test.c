@@ -368,6 +368,35 @@ static void test_a_leader_that_is_cut_off_renews_nothing(void **state)
     cluster_bed_close(&c);
 }
 
+/* Otherwise a lease that is never renewed would live as often as there are leaders (gate LeaseCheckpoint). */
+static void test_with_checkpoints_a_new_leader_gives_leases_what_was_left(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grants[2];
+    struct renewal renewal;
+    c.beds[0].lease_checkpoint_ms = c.beds[1].lease_checkpoint_ms = c.beds[2].lease_checkpoint_ms = 5000;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c);
+    core_bed_grant(&c.beds[old], &grants[0], 7, 60);
+    core_bed_grant(&c.beds[old], &grants[1], 8, 60);
+    cluster_bed_advance(&c, 41000);
+    renew(&c.beds[old], &renewal, 8);
+    cluster_bed_advance(&c, 1000);
+    assert_int_equal(renewal.error, 0);
+    assert_in_range(core_stats(c.beds[old].core).lease_checkpoints_total, 8, 30);
+    cluster_bed_isolate(&c, old, true);
+    size_t leader = cluster_bed_elect(&c, old);
+    cluster_bed_advance(&c, 10000);
+    assert_true(lease_exists(kv_leases(c.beds[leader].kv), 7));
+    cluster_bed_advance(&c, 15000);
+    assert_false(lease_exists(kv_leases(c.beds[leader].kv), 7));
+    assert_true(lease_exists(kv_leases(c.beds[leader].kv), 8));
+    arena_free(&renewal.arena);
+    cluster_bed_isolate(&c, old, false);
+    cluster_bed_close(&c);
+}
+
 /* The process stands still while another member leads, revokes the lease, and somebody writes. What it reads first,
  * before its first turn, must not be answered as if no time had passed. etcd#20418 / PR21417: stopped while others
  * elect a leader and write, then it goes on. */
@@ -523,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_a_keepalive_waits_for_the_next_leader),
         cmocka_unit_test(test_a_leader_that_is_cut_off_renews_nothing),
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
+        cmocka_unit_test(test_with_checkpoints_a_new_leader_gives_leases_what_was_left),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),
         cmocka_unit_test(test_a_leader_that_is_removed_hands_over_at_once),
