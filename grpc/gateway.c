@@ -79,9 +79,32 @@ struct gateway_call {
     struct call call; /* first */
     struct http1_request *request;
     struct loop_timer deadline;
+    struct gateway *gateway;
     struct gateway_stream *stream; /* of a large answer */
+    struct call_source source;     /* of one that is there as a whole */
+    struct bytes source_rest;
+    struct buffer encoded; /* a long request's */
     bool ended;
 };
+
+/* A request's JSON on its way to a message; a long one is read by another thread. */
+struct gateway_body {
+    struct loop_work work;
+    struct gateway *gateway;
+    const struct gateway_route *found;
+    struct http1_request *request; /* NULL: gone */
+    uint64_t timeout_ms;
+    struct buffer copy; /* of a long one */
+    struct buffer encoded;
+    struct arena arena;
+    const char *reason; /* NULL: it is what the method wants, as far as JSON goes */
+    const ProtobufCMessage *message;
+    int error; /* the check's */
+};
+
+#define LONG_BODY_BYTES ((size_t)16 * 1024)
+#define LONG_ANSWER_BYTES ((size_t)64 * 1024)
+#define FREE_AT_ONCE ((size_t)256 * 1024)
 
 int gateway_status(enum grpc_code code)
 {
@@ -141,11 +164,48 @@ static struct gateway_call *end(struct call *call)
     return gateway;
 }
 
+/* Memory that a request of very many fields took. */
+struct spent {
+    struct loop_work work;
+    struct arena arena;
+    size_t *open;
+};
+
+static void free_spent(struct loop_work *work)
+{
+    arena_free(&container_of(work, struct spent, work)->arena);
+}
+
+static void spent_freed(struct loop_work *work)
+{
+    struct spent *spent = container_of(work, struct spent, work);
+    --*spent->open;
+    free(spent);
+}
+
+static void free_arena(struct gateway *gateway, struct loop *loop, struct arena *arena)
+{
+    if (arena->total <= FREE_AT_ONCE) {
+        arena_free(arena);
+        return;
+    }
+    struct spent *spent = mem_zalloc(sizeof *spent);
+    spent->work.run = free_spent;
+    spent->work.done = spent_freed;
+    spent->arena = *arena;
+    spent->open = server_work_count(gateway->server);
+    *arena = (struct arena){0};
+    ++*spent->open;
+    loop_work_start(loop, &spent->work);
+}
+
 /* Frees the call; the request lives on in HTTP/1's hands. */
 static void done(struct gateway_call *gateway)
 {
-    arena_free(&gateway->call.message_arena);
-    arena_free(&gateway->call.arena);
+    struct loop *loop = gateway->request->loop;
+    free_arena(gateway->gateway, loop, &gateway->call.message_arena);
+    free_arena(gateway->gateway, loop, &gateway->call.arena);
+    buffer_free(&gateway->encoded);
     free(gateway);
 }
 
@@ -164,14 +224,6 @@ static void reply(struct call *call, const ProtobufCMessage *message)
     respond(end(call), message);
 }
 
-static void reply_encoded(struct call *call, struct bytes encoded, bool copied)
-{
-    (void)copied;
-    const ProtobufCMessage *message = pb_unpack(call->route->response, encoded, &call->message_arena, NULL);
-    CHECK(message != NULL, "an answer of %s cannot be read", call->route->path);
-    respond(end(call), message);
-}
-
 static void stream_ended(void *owner)
 {
     done(owner);
@@ -183,6 +235,35 @@ static void reply_stream(struct call *call, uint64_t length, struct call_source 
     http1_set(gateway->request, "Grpc-Metadata-Content-Type", "application/grpc");
     gateway->stream =
         gateway_stream_begin(gateway->request, call->route->response, length, source, stream_ended, gateway);
+}
+
+static ssize_t read_whole(struct call_source *source, uint8_t *out, size_t cap)
+{
+    struct gateway_call *gateway = container_of(source, struct gateway_call, source);
+    struct bytes *rest = &gateway->source_rest;
+    size_t n = rest->len < cap ? rest->len : cap;
+    memcpy(out, rest->data, n);
+    *rest = bytes_of(rest->data + n, rest->len - n);
+    return (ssize_t)n;
+}
+
+static void end_whole(struct call_source *source)
+{
+    (void)source;
+}
+
+static void reply_encoded(struct call *call, struct bytes encoded, bool copied)
+{
+    if (encoded.len > LONG_ANSWER_BYTES) { /* printed a slice a turn */
+        struct gateway_call *gateway = container_of(call, struct gateway_call, call);
+        gateway->source = (struct call_source){.read = read_whole, .end = end_whole};
+        gateway->source_rest = copied ? arena_copy(&call->arena, encoded) : encoded;
+        reply_stream(call, encoded.len, &gateway->source);
+        return;
+    }
+    const ProtobufCMessage *message = pb_unpack(call->route->response, encoded, &call->message_arena, NULL);
+    CHECK(message != NULL, "an answer of %s cannot be read", call->route->path);
+    respond(end(call), message);
 }
 
 static void source_ready(struct call *call)
@@ -295,38 +376,45 @@ static bool read_timeout(struct http1_request *request, uint64_t *timeout_ms)
     return true;
 }
 
-static void start(struct gateway *gateway, struct http1_request *request, const struct call_route *route, void *service,
-                  struct bytes encoded, uint64_t timeout_ms)
+static void start(struct gateway_body *body, const struct call_route *route, void *service)
 {
+    struct gateway *gateway = body->gateway;
+    struct http1_request *request = body->request;
     struct gateway_call *owner = mem_zalloc(sizeof *owner);
     struct call *call = &owner->call;
     owner->request = request;
+    owner->gateway = gateway;
     call->ops = &gateway_ops;
     call->route = route;
     call->service = service;
     call->peer = request->peer;
-    call->deadline_ms = timeout_ms == UINT64_MAX ? CALL_NO_DEADLINE : loop_now_ms(request->loop) + timeout_ms;
+    call->deadline_ms =
+        body->timeout_ms == UINT64_MAX ? CALL_NO_DEADLINE : loop_now_ms(request->loop) + body->timeout_ms;
     call->lane = route->lane;
-    call->request_bytes = encoded.len;
+    call->request_bytes = body->encoded.len;
+    call->arena = body->arena;
+    body->arena = (struct arena){0};
+    if (body->encoded.len > LONG_BODY_BYTES) {
+        owner->encoded = body->encoded;
+        body->encoded = (struct buffer){0};
+        call->encoded = buffer_bytes(&owner->encoded);
+    }
     list_init(&call->node);
     request->state = owner;
     request->on_abort = aborted;
-    const ProtobufCMessage *message = pb_unpack(route->request, encoded, &call->arena, NULL);
-    int error = message == NULL              ? ERR_INVALID
+    int error = body->message == NULL        ? ERR_INVALID
                 : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call)
                                              : 0;
-    if (error == 0 && gateway->check != NULL) {
-        error = gateway->check(gateway->owner, message);
-    }
+    error = error != 0 ? error : body->error;
     if (error != 0) {
         call_fail(call, error);
         return;
     }
-    if (timeout_ms != UINT64_MAX) {
+    if (body->timeout_ms != UINT64_MAX) {
         owner->deadline.fire = too_late;
         loop_timer_set(request->loop, &owner->deadline, call->deadline_ms);
     }
-    route->unary(service, call, message);
+    route->unary(service, call, body->message);
 }
 
 static void refuse_length(struct gateway *gateway, struct http1_request *request, size_t length)
@@ -336,32 +424,98 @@ static void refuse_length(struct gateway *gateway, struct http1_request *request
                                gateway->max_receive_bytes));
 }
 
-static void call_route(struct gateway *gateway, struct http1_request *request, const struct gateway_route *found)
+/* On any thread. */
+static void read_body(struct gateway_body *body, struct bytes json)
 {
-    struct buffer encoded = {0};
-    const char *reason = NULL;
+    const struct gateway *gateway = body->gateway;
+    if (json_parse_message(body->found->request, json, &body->encoded, &body->arena, &body->reason) != 0 ||
+        body->encoded.len > gateway->max_receive_bytes) {
+        return;
+    }
+    body->message = pb_unpack(body->found->request, buffer_bytes(&body->encoded), &body->arena, NULL);
+    if (body->message != NULL && gateway->check != NULL) {
+        body->error = gateway->check(gateway->owner, body->message);
+    }
+}
+
+static void body_is_read(struct gateway_body *body)
+{
+    struct gateway *gateway = body->gateway;
+    struct http1_request *request = body->request;
+    const struct gateway_route *found = body->found;
     void *service = NULL;
-    uint64_t timeout_ms;
     const struct call_route *route = server_find(gateway->server, bytes_str(found->method), &service);
-    if (!read_timeout(request, &timeout_ms)) {
-        struct bytes timeout = http1_header(request, "grpc-timeout");
-        respond_error(
-            request, 400, GRPC_INVALID_ARGUMENT,
-            arena_printf(&request->arena, "invalid grpc-timeout: %.*s", (int)timeout.len, (const char *)timeout.data));
-    } else if (json_parse_message(found->request, request->body, &encoded, &request->arena, &reason) != 0) {
-        respond_error(request, 400, GRPC_INVALID_ARGUMENT, reason);
+    if (body->reason != NULL) {
+        respond_error(request, 400, GRPC_INVALID_ARGUMENT, body->reason);
     } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
         respond_error(request, 501, GRPC_UNIMPLEMENTED,
                       arena_printf(&request->arena, "%s is not supported by kedge%s yet", found->method + 1,
                                    route != NULL && route->unary != service_not_yet ? "'s gateway" : ""));
-    } else if (timeout_ms == 0) {
+    } else if (body->timeout_ms == 0) {
         respond_failure(request, ERR_CONTEXT_DEADLINE_EXCEEDED);
-    } else if (encoded.len > gateway->max_receive_bytes) {
-        refuse_length(gateway, request, encoded.len);
+    } else if (body->encoded.len > gateway->max_receive_bytes) {
+        refuse_length(gateway, request, body->encoded.len);
     } else {
-        start(gateway, request, route, service, buffer_bytes(&encoded), timeout_ms);
+        start(body, route, service);
     }
-    buffer_free(&encoded);
+}
+
+/* --- long ones --- */
+
+static void read_elsewhere(struct loop_work *work)
+{
+    struct gateway_body *body = container_of(work, struct gateway_body, work);
+    read_body(body, buffer_bytes(&body->copy));
+    buffer_free(&body->copy);
+}
+
+static void read_there(struct loop_work *work)
+{
+    struct gateway_body *body = container_of(work, struct gateway_body, work);
+    --*server_work_count(body->gateway->server);
+    if (body->request != NULL) {
+        body->request->on_abort = NULL;
+        body_is_read(body);
+    }
+    arena_free(&body->arena);
+    buffer_free(&body->encoded);
+    free(body);
+}
+
+static void body_aborted(struct http1_request *request)
+{
+    ((struct gateway_body *)request->state)->request = NULL;
+}
+
+static void read_long_body(const struct gateway_body *short_one)
+{
+    struct gateway_body *body = mem_alloc(sizeof *body);
+    *body = *short_one;
+    buffer_append(&body->copy, body->request->body.data, body->request->body.len);
+    body->request->state = body;
+    body->request->on_abort = body_aborted;
+    body->work.run = read_elsewhere;
+    body->work.done = read_there;
+    ++*server_work_count(body->gateway->server);
+    loop_work_start(body->request->loop, &body->work);
+}
+
+static void call_route(struct gateway *gateway, struct http1_request *request, const struct gateway_route *found)
+{
+    struct gateway_body body = {.gateway = gateway, .request = request, .found = found};
+    if (!read_timeout(request, &body.timeout_ms)) {
+        struct bytes timeout = http1_header(request, "grpc-timeout");
+        respond_error(
+            request, 400, GRPC_INVALID_ARGUMENT,
+            arena_printf(&request->arena, "invalid grpc-timeout: %.*s", (int)timeout.len, (const char *)timeout.data));
+    } else if (request->body.len > LONG_BODY_BYTES) {
+        read_long_body(&body);
+    } else {
+        read_body(&body, request->body);
+        body_is_read(&body);
+    }
+    arena_free(&body.arena);
+    buffer_free(&body.encoded);
 }
 
 static bool has_prefix(struct bytes path, const char *prefix)

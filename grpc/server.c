@@ -333,3 +333,8 @@ void server_stats(const struct server *server, struct server_stats *out)
         out->waiting[i] = server->lanes[i].waiting_count;
     }
 }
+
+size_t *server_work_count(struct server *server)
+{
+    return &server->long_requests;
+}

@@ -2,11 +2,13 @@
 """What a client can ask for at most, alone: no turn of the loop takes long for it. The server counts its turns' CPU time
 itself and logs them at SIGUSR1."""
 
+import base64
 import json
 import os
 import signal
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
@@ -112,6 +114,21 @@ try:
          pb.TxnRequest(success=[put(b"%d" % i) for i in range(100000)]), "INVALID_ARGUMENT")
     try_("500,000 operations that are nothing", kv.Txn,
          pb.TxnRequest(success=[pb.RequestOp()] * 500000), "INVALID_ARGUMENT")
+
+    def in_json(widths=(43, 42, 40), prefix=b"j"):
+        keys = [prefix + bytes([40 + i]) for i in range(widths[0])]
+        if len(widths) == 1:
+            return [{"requestPut": {"key": base64.b64encode(key).decode()}} for key in keys]
+        return [{"requestTxn": {"success": in_json(widths[1:], key)}} for key in keys]
+
+    turns(member)
+    posted = urllib.request.Request(f"http://{member.endpoint}/v3/kv/txn",
+                                    data=json.dumps({"success": in_json()}).encode())
+    with urllib.request.urlopen(posted, timeout=120) as answer:
+        expect("the same through the gateway", answer.status == 200 and
+               len(json.load(answer)["responses"]) == 43, str(answer.status))
+    longest = turns(member)["longest-us"]
+    expect("through the gateway, its longest turn", longest <= limit, f"{longest} us")
 
     everything = pb.RangeRequest(key=b"d", range_end=b"e")
     fill(kv, b"d", 100000 // scale)

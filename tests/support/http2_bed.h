@@ -30,11 +30,11 @@ int http2_bed_close(void **state);
 #define EMPTY_MESSAGE "\0\0\0\0\0", 5, END
 
 /* What came until nothing has come for QUIET_MS, as raw_http2_receive writes it. */
-void http2_bed_expect(struct http2_bed *bed, const char *expected);
+void http2_bed_expect(struct http2_bed *f, const char *expected);
 /* One request of this head and these DATA bytes (NULL = END_STREAM is on the HEADERS). */
-void http2_bed_ask(struct http2_bed *bed, const char *head, const char *data, size_t len, uint8_t data_flags);
+void http2_bed_ask(struct http2_bed *f, const char *head, const char *data, size_t len, uint8_t data_flags);
 /* Another connection gets its answer. */
-void http2_bed_serves_others(struct http2_bed *bed);
-size_t http2_bed_streams(struct http2_bed *bed);
+void http2_bed_serves_others(struct http2_bed *f);
+size_t http2_bed_streams(struct http2_bed *f);
 
 #endif
