@@ -83,8 +83,6 @@ Etcdserverpb__DeleteRangeRequest *kv_run_random_delete(struct kv_run *r)
     return del;
 }
 
-Etcdserverpb__TxnRequest *kv_run_random_txn(struct kv_run *r, unsigned depth);
-
 static Etcdserverpb__RequestOp *random_op(struct kv_run *r, unsigned depth)
 {
     Etcdserverpb__RequestOp *op = arena_alloc(&r->bed.arena, sizeof *op);
