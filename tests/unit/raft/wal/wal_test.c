@@ -606,6 +606,47 @@ static void test_the_checkpoint_of_an_image_that_is_torn_leaves_a_log_that_opens
     }
 }
 
+/* What stood behind the image's position, of an earlier term, is no part of the log any more; in a segment of its own
+ * or not. What was saved afterwards is. */
+static void test_entries_that_an_image_replaced_are_not_read_again(void **state)
+{
+    (void)state;
+    static const uint64_t positions[] = {3, 8, 20, 500}; /* inside of the log, at its end, behind it */
+    for (size_t i = 0; i < sizeof positions / sizeof positions[0]; i++) {
+        void *own = NULL;
+        uint64_t at = positions[i];
+        struct raft_conf_state conf = {0};
+        char text[700], want[64];
+        setup(&own);
+        struct fixture *f = own;
+        memset(text, 'x', sizeof text);
+        text[sizeof text - 1] = '\0';
+        create(f);
+        for (uint64_t index = 1; index <= 20; index++) {
+            assert_int_equal(wal_test_save(f->w, index, 1, text), 0);
+            save_state(f, 1, 1, index < 3 ? index : 3);
+            assert_int_equal(wal_sync(f->w), 0);
+        }
+        raft_ids_add(&conf.voters, 1);
+        assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){at, 5}, &conf), 0);
+        raft_conf_state_free(&conf);
+        assert_int_equal(open_again(f), 0);
+        assert_int_equal(f->c.snapshot.index, at);
+        assert_int_equal(f->c.snapshot.term, 5);
+        assert_int_equal(f->c.last_index, at);
+        assert_int_equal(f->c.last_term, 5);
+        assert_int_equal(f->c.hard_state.commit, at);
+        assert_entries(f, at + 1, "");
+        assert_int_equal(wal_test_save(f->w, at + 1, 5, "new"), 0);
+        assert_int_equal(wal_sync(f->w), 0);
+        assert_int_equal(open_again(f), 0);
+        assert_int_equal(f->c.last_index, at + 1);
+        snprintf(want, sizeof want, "%" PRIu64 "/5=new", at + 1);
+        assert_entries(f, at + 1, want);
+        teardown(&own);
+    }
+}
+
 static void test_a_power_loss_while_a_log_is_created_leaves_all_or_nothing(void **state)
 {
     (void)state;
@@ -711,6 +752,7 @@ int main(void)
         T(test_a_killed_process_loses_nothing_that_was_written),
         cmocka_unit_test(test_a_power_loss_at_any_call_leaves_all_that_was_synced),
         cmocka_unit_test(test_the_checkpoint_of_an_image_that_is_torn_leaves_a_log_that_opens),
+        cmocka_unit_test(test_entries_that_an_image_replaced_are_not_read_again),
         cmocka_unit_test(test_a_power_loss_while_a_log_is_created_leaves_all_or_nothing),
         T(test_a_failed_sync_ends_the_log),
         cmocka_unit_test(test_a_fault_while_opening_does_no_harm),
