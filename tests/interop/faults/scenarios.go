@@ -224,6 +224,7 @@ func (s *session) image() error {
 	}
 	away := s.cluster.Follower(leader)
 	away.Kill()
+	s.load.Past.Store(50) // or each watch of the past would be told all of it
 	// Segments have 64 MB, and with -max-wals=1 all are gone but the newest.
 	if err := s.load.Fill(s.ctx, 500, 400_000); err != nil {
 		return err

@@ -25,7 +25,7 @@ type Load struct {
 	Think   time.Duration // between a client's operations
 	Keys    int           // of one epoch
 	Timeout time.Duration // of one operation
-	Past    int64         // how many revisions back a watch may begin
+	Past    atomic.Int64  // how many revisions back a watch may begin
 
 	epoch  atomic.Int64 // keys' names change with it, so that the history of a key is bounded
 	values atomic.Int64
@@ -163,7 +163,7 @@ func (l *Load) lookBack(ctx, watching context.Context, random *rand.Rand) {
 		case <-time.After(time.Second):
 		}
 		if now := l.History.newest(); now > 10 {
-			from := max(2, now-1-random.Int64N(min(now-2, l.Past)))
+			from := max(2, now-1-random.Int64N(min(now-2, l.Past.Load())))
 			kind := WatchKind{Name: fmt.Sprintf("of the past %d", number), Progress: true, Previous: random.IntN(2) == 0, Fragment: random.IntN(2) == 0}
 			l.History.StartWatch(watching, l.Cluster, kind, from, now)
 		}
