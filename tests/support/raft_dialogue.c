@@ -304,6 +304,23 @@ static void disks(struct raft_dialogue *d, struct words *w, struct buffer *out)
     }
 }
 
+/* applies slow | fast: slow: what is committed waits for `apply` */
+static void applies(struct raft_dialogue *d, struct words *w, struct buffer *out)
+{
+    (void)out;
+    d->bed->apply_by_hand = words_next_is(w, "slow");
+}
+
+/* apply 1 */
+static void apply(struct raft_dialogue *d, struct words *w, struct buffer *out)
+{
+    struct raft_bed_member *m = dialogue_member(d, w, out);
+    if (m != NULL) {
+        raft_bed_apply(m, UINT64_MAX);
+        dialogue_settle(d, m);
+    }
+}
+
 /* disk 1 [JOBS] */
 static void disk(struct raft_dialogue *d, struct words *w, struct buffer *out)
 {
@@ -430,6 +447,8 @@ static const struct {
     {"install", install},
     {"status", status},
     {"progress", progress},
+    {"applies", applies},
+    {"apply", apply},
     {"log", show_log},
     {"members", show_members},
 };
