@@ -18,7 +18,7 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, Stubs
+from cluster import Cluster, Stubs, kedgectl
 
 VALUE = bytes(1000000)
 PUTS = 150  # one segment of the log has 64 MB, and the open one stays
@@ -222,12 +222,41 @@ def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
     check(installed(late) == before + 1, "it caught up without an image")
 
 
+def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
+    """It knows nobody before: who the members are comes with the image. Killed while it has only that, it knows them."""
+    write(cluster)
+    joining = cluster.joining()
+    status, out, errors = kedgectl("member", "add", joining.name, "--learner", f"--peer-urls={joining.peer_url}",
+                                   endpoints=cluster.endpoints)
+    check(status == 0, errors)
+    cluster.members.append(joining)
+    joining.begin()
+    end = time.monotonic() + 60
+    while installed(joining) == 0:
+        check(time.monotonic() < end, f"no image came:\n{joining.output()}")
+        time.sleep(0.005)
+    joining.kill()
+    joining.begin()
+    identity = out.split("Member")[1].split()[0]
+    while True:
+        status, _, errors = kedgectl("member", "promote", identity, endpoints=cluster.endpoints)
+        if status == 0:
+            break
+        check(time.monotonic() < end, errors)
+        time.sleep(0.1)
+    joining.wait_ready()
+    wait_same(cluster)
+    check(installed(joining) == 1, "it got its image twice")
+    check_tidy(joining)
+
+
 TESTS = [test_a_member_that_was_away_gets_an_image,
          test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts,
          test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts,
          test_the_steps_become_durable_in_their_order,
          test_a_second_image_comes_while_the_first_is_installed,
-         test_a_watcher_across_an_image_sees_each_revision_once]
+         test_a_watcher_across_an_image_sees_each_revision_once,
+         test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart]
 
 
 def main():
