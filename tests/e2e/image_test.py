@@ -222,13 +222,22 @@ def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
     check(installed(late) == before + 1, "it caught up without an image")
 
 
+def change(cluster, *arguments, wait=60):
+    """A change of members, tried until the cluster takes it: all must have been there for five seconds."""
+    end = time.monotonic() + wait
+    while True:
+        status, out, errors = kedgectl("member", *arguments, endpoints=cluster.endpoints)
+        if status == 0:
+            return out
+        check(time.monotonic() < end, errors)
+        time.sleep(0.1)
+
+
 def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
     """It knows nobody before: who the members are comes with the image. Killed while it has only that, it knows them."""
     write(cluster)
     joining = cluster.joining()
-    status, out, errors = kedgectl("member", "add", joining.name, "--learner", f"--peer-urls={joining.peer_url}",
-                                   endpoints=cluster.endpoints)
-    check(status == 0, errors)
+    out = change(cluster, "add", joining.name, "--learner", f"--peer-urls={joining.peer_url}")
     cluster.members.append(joining)
     joining.begin()
     end = time.monotonic() + 60
@@ -237,13 +246,7 @@ def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
         time.sleep(0.005)
     joining.kill()
     joining.begin()
-    identity = out.split("Member")[1].split()[0]
-    while True:
-        status, _, errors = kedgectl("member", "promote", identity, endpoints=cluster.endpoints)
-        if status == 0:
-            break
-        check(time.monotonic() < end, errors)
-        time.sleep(0.1)
+    change(cluster, "promote", out.split("Member")[1].split()[0])
     joining.wait_ready()
     wait_same(cluster)
     check(installed(joining) == 1, "it got its image twice")
