@@ -28,13 +28,13 @@ static void put_key(struct buffer *out, uint8_t tag, uint64_t key)
 void bench_put_request(struct buffer *out, uint64_t key, size_t value_bytes, struct random *random)
 {
     put_key(out, 0x0a, key);
-    uint8_t value[4096];
-    size_t len = value_bytes < sizeof value ? value_bytes : sizeof value;
-    for (size_t i = 0; i + 8 <= len; i += 8) {
+    put_number(out, 0x12, value_bytes); /* its length */
+    uint8_t *value = buffer_reserve(out, value_bytes);
+    for (size_t i = 0; i < value_bytes; i += 8) {
         uint64_t word = random_next(random);
-        memcpy(value + i, &word, 8);
+        memcpy(value + i, &word, value_bytes - i < 8 ? value_bytes - i : 8);
     }
-    put_bytes(out, 0x12, value, len);
+    out->len += value_bytes;
 }
 
 void bench_range_request(struct buffer *out, uint64_t key, bool serializable)
