@@ -74,7 +74,8 @@ struct server_stats {
     uint64_t calls_total, received_bytes, sent_bytes;
 };
 void server_stats(const struct server *server, struct server_stats *out);
-/* How much work (loop_work) other threads do for calls; whoever starts some counts it here, server_free waits for it. */
+/* How much work (loop_work) other threads do for calls; whoever starts some counts it here, server_free waits for it.
+ */
 size_t *server_work_count(struct server *server);
 
 #endif

@@ -1,5 +1,5 @@
-/* Preloaded into a server: its disk hangs while the file $STALL_FILE is there. Whoever writes into the page cache goes on,
- * as on a real disk; whoever wants it durable waits. */
+/* Preloaded into a server: its disk hangs while the file $STALL_FILE is there. Whoever writes into the page cache goes
+ * on, as on a real disk; whoever wants it durable waits. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
