@@ -156,6 +156,7 @@ void sim_check_image(struct sim_member *m, struct raft_position at)
     if (at.index <= shadow->count && shadow->entries[at.index - 1].term == at.term) {
         return;
     }
+    m->imaged = true;
     cut_back(shadow, 0);
     for (uint64_t i = 0; i < at.index; i++) {
         append(shadow, (struct sim_shadow_entry){.term = c->log[i].term, .digest = c->log[i].digest});

@@ -272,7 +272,6 @@ void sim_image_place(struct sim_member *m, struct raft_position at)
     m->backend = m->built; /* who reads from the other one goes on with it */
     m->built = NULL;
     m->commits_told = backend_memory_commits(m->backend);
-    m->imaged = true;
     remove_file(m, file_of(m, at.index));
     sim_trace(m->sim, "placed", m->slot, at.index);
 }

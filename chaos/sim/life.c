@@ -96,7 +96,6 @@ static bool show_log(struct sim_member *m)
     const struct raft_position snapshot = m->contents.snapshot;
     if (snapshot.index > m->shadow.count) { /* an image, and the crash came while it was recorded */
         sim_check_image(m, snapshot);
-        m->imaged = true;
         at = m->contents.first_index;
     }
     while (at <= m->contents.last_index) {
