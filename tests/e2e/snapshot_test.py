@@ -94,6 +94,7 @@ class Server(stubs.MaintenanceServicer):
 
 
 def test_what_is_cut_or_damaged_is_not_kept(member, folder):
+    """PR11896: a stream that ends before its checksum is no backup."""
     body = os.urandom(8192)
     whole = [pb.SnapshotResponse(blob=body), pb.SnapshotResponse(blob=hashlib.sha256(body).digest())]
     cases = [
