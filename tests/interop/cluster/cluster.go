@@ -43,6 +43,17 @@ type Cluster struct {
 
 // New starts a new cluster and waits until each member serves.
 func New(ctx context.Context, o Options) (*Cluster, error) {
+	// Another process may take a port between the look and the start.
+	for range 3 {
+		c, err := begin(ctx, o)
+		if err == nil || !strings.Contains(err.Error(), "address already in use") {
+			return c, err
+		}
+	}
+	return begin(ctx, o)
+}
+
+func begin(ctx context.Context, o Options) (*Cluster, error) {
 	home, err := os.MkdirTemp(o.Parent, "cluster-")
 	if err != nil {
 		return nil, err

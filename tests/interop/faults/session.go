@@ -41,7 +41,7 @@ func beginSession(ctx context.Context, o *options, programs []string, seed uint6
 	}
 	s := &session{ctx: ctx, options: o, cluster: c, history: history.New(), random: rand.New(rand.NewPCG(seed, 1))}
 	s.load = &history.Load{Cluster: c, History: s.history, Clients: o.clients, Think: o.think, Keys: 8, Timeout: 3 * time.Second}
-	s.load.Past.Store(o.kept / 2)
+	s.load.Past.Store(o.kept / 4)
 	watching, stop := context.WithCancel(ctx)
 	s.stopWatches = stop
 	for _, kind := range []history.WatchKind{
