@@ -64,9 +64,9 @@ void server_start(struct server *server);
  * grace_ms, then they are cancelled too and the connections closed. on_stopped when nothing is left. (etcd lets its
  * streams be until its grace of 7 s is over, and closes their connections then: clients see Unavailable as well.) */
 void server_stop(struct server *server, uint64_t grace_ms, void (*on_stopped)(void *owner), void *owner);
-/* Ends the streams that are chosen, after what they have queued, with this error; their services are told by on_cancel.
- */
-void server_cut_streams(struct server *server, bool (*chosen)(const struct call *call), int error);
+/* Ends the streams for which `wanted` is true, after what they have queued, with this error; on_cancel tells their
+ * services. */
+void server_cut_streams(struct server *server, bool (*wanted)(const struct call *call), int error);
 void server_free(struct server *server); /* after on_stopped, or closes everything hard */
 
 struct server_stats {
