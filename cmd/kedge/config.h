@@ -63,6 +63,7 @@ struct config {
 
     /* kedge's own */
     uint64_t io_threads;        /* 0 = all connections on the core's loop */
+    bool migrate_disable_auth;  /* at the conversion of etcd's store (cmd/kedge/convert.h) */
     uint64_t backend_map_bytes; /* address space for LMDB's map; 0 = chosen by the backend */
 
     /* raw texts that config.c turns into the fields above */

@@ -172,6 +172,8 @@ const struct flag_info flag_table[] = {
      "threads for client connections; only 0, all on the core's thread, so far"},
     {"backend-map-bytes", FLAG_UINT, FLAG_OWN, "0", NULL, AT(backend_map_bytes), OWN,
      "address space of the store, for small limits of virtual memory; 0 = chosen by the quota"},
+    {"migrate-disable-auth", FLAG_BOOL, FLAG_OWN, "false", NULL, AT(migrate_disable_auth), OWN,
+     "convert a data folder of etcd's whose authentication is enabled, and switch it off"},
     {"version", FLAG_BOOL, FLAG_WORKS, "false", NULL, AT(print_version), NULL, NULL},
 
     MUTE("cluster-active-size"), MUTE("cluster-remove-delay"), MUTE("cluster-sync-interval"), MUTE("config"),

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cmd/kedge/bootstrap.h"
+#include "cmd/kedge/convert.h"
 #include "cmd/kedge/force_new.h"
 #include "grpc/services.h"
 #include <dirent.h>
@@ -218,6 +219,28 @@ static void read_log(struct member *member)
         refuse("failed to read the write-ahead log", member->wal_dir, reason != NULL ? reason : error_text(error));
     }
     take_ids(member);
+}
+
+/* etcd's store becomes kedge's before anything else looks at it (cmd/kedge/convert.h). */
+static void convert(struct member *member, bool have_log)
+{
+    const struct config *config = member->config;
+    const struct backend_lmdb_config store = store_settings(member);
+    const struct convert_config settings = {.snap_dir = member->snap_dir,
+                                            .db_path = member->db_path,
+                                            .map_bytes = store.map_bytes,
+                                            .quota_bytes = store.quota_bytes,
+                                            .disable_auth = config->migrate_disable_auth};
+    char *reason = NULL;
+    if (!have_log) {
+        refuse("cannot convert the store of etcd", member->db_path,
+               "there is no write-ahead log beside it: if etcd ran with --wal-dir, kedge needs it too");
+    }
+    read_log(member);
+    if (convert_store(&settings, &member->contents, &reason) != 0) {
+        refuse("cannot convert the store of etcd", member->db_path, reason);
+    }
+    wal_contents_free(&member->contents);
 }
 
 /* A store that was lost can only be made again from a whole log. Said before an empty one is made in its place. */
@@ -470,6 +493,9 @@ void member_start(struct member *member, struct config *config, struct loop *loo
     char *reason = NULL;
     if (wal_exists(wal_fs_posix(), member->wal_dir, &have_log, &reason) != 0) {
         refuse("cannot read directory", member->wal_dir, reason);
+    }
+    if (convert_is_needed(member->db_path)) {
+        convert(member, have_log);
     }
     if (have_log) {
         check_store_is_there(member);

@@ -1,0 +1,224 @@
+#!/usr/bin/python3
+"""A data folder that etcd left is kedge's after the first start, and as it was when the start is refused or killed at any
+step."""
+
+import fcntl
+import glob
+import gzip
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from member import Member
+
+BIN = os.environ.get("KEDGE_BIN", "build")
+SAMPLES = "tests/data/etcd"
+HASH = "2571416858, 167"  # as the etcd that made the sample said
+STEPS = ["convertAfterBuild", "convertAfterLink", "convertBeforeRename", "convertAfterRename"]
+
+
+def check(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def kedgectl(member, *arguments):
+    done = subprocess.run([os.path.join(BIN, "kedgectl"), f"--endpoints={member.endpoint}", *arguments], timeout=60,
+                          capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
+    check(done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class Old(Member):
+    """A member whose folder a real etcd 3.7.1 left (facts: samples/README.md)."""
+
+    def __init__(self, *flags, change=lambda db: db, wal="data-dir.wal"):
+        super().__init__(*flags, name="s1")
+        self.snap = os.path.join(self.data, "member/snap")
+        self.db = os.path.join(self.snap, "db")
+        for folder in ("snap", "wal"):
+            os.makedirs(os.path.join(self.data, "member", folder), mode=0o700)
+        os.chmod(self.data, 0o700)
+        self.original = change(gzip.decompress(read(f"{SAMPLES}/data-dir.db.gz")))
+        with open(self.db, "wb") as f:
+            f.write(self.original)
+        if wal:
+            shutil.copy(f"{SAMPLES}/{wal}", os.path.join(self.data, "member/wal/0000000000000000-0000000000000000.wal"))
+        self.before = self.listing()
+
+    def listing(self):
+        """What is in the folder, to the byte."""
+        files = [f for f in glob.glob(self.data + "/member/**", recursive=True) if os.path.isfile(f)]
+        return {os.path.relpath(f, self.data): hashlib.sha256(read(f)).hexdigest() for f in files}
+
+    def refused(self, text):
+        self.begin()
+        check(self.process.wait(30) == 1, f"it did not refuse: {self.output()}")
+        check(text in self.output(), f"expected {text!r}: {self.output()}")
+        check(self.listing() == self.before, f"the folder has changed: {self.listing()}")
+
+    def kept(self):
+        return sorted(os.path.basename(f) for f in glob.glob(self.snap + "/db.etcd.*"))
+
+    def is_whole(self, hash_text=HASH, kept=("db.etcd.00000000000000c1",)):
+        check(hash_text in kedgectl(self, "endpoint", "hashkv"), kedgectl(self, "endpoint", "hashkv"))
+        check(self.kept() == list(kept), f"{self.kept()}")
+        check(read(os.path.join(self.snap, kept[-1])) == self.original, "the original is not what it was")
+        check(not glob.glob(self.snap + "/db.tmp*"), f"left behind: {os.listdir(self.snap)}")
+
+
+def closing(member):
+    class Closing:
+        def __enter__(self):
+            return member
+
+        def __exit__(self, *_):
+            member.close()
+
+    return Closing()
+
+
+def with_auth(db):
+    return db.replace(b"authEnabled\x00", b"authEnabled\x01")
+
+
+# --- tests ---
+
+
+def test_everything_comes_along():
+    with closing(Old()) as old:
+        old.start()
+        check('"converted the store of etcd"' in old.output(), old.output())
+        old.is_whole()
+        leases = kedgectl(old, "lease", "list")
+        check(all(i in leases for i in ("1111", "2222", "3333")), leases)
+        status = kedgectl(old, "endpoint", "status", "-w", "json")
+        check('"cluster_id":8738316647379730286,"member_id":9614505281519559594,"revision":167' in status, status)
+        check("s1" in kedgectl(old, "member", "list"), "the member is gone")
+        kedgectl(old, "put", "after", "x")
+        backup = os.path.join(old.folder, "backup.db")
+        kedgectl(old, "snapshot", "save", backup)
+        rows = read(backup)
+        check(b"alice" in rows and b"$2a$" in rows, "the users are gone")
+        old.stop()
+        old.start()
+        check(old.output(1000).count('"converted the store of etcd"') == 1, "it was converted twice")
+        check("after" in kedgectl(old, "get", "after"), "the put is gone")
+
+
+def test_authentication_is_not_dropped_silently():
+    with closing(Old(change=with_auth)) as old:
+        old.refused("authentication is enabled in this cluster")
+        old.flags.append("--migrate-disable-auth")
+        old.start()
+        old.is_whole()
+        check("authentication is switched off" in old.output(), old.output())
+        old.flags.pop()
+        old.stop()
+        old.start()
+
+
+def test_what_does_not_fit_is_refused_and_left_alone():
+    cut = lambda db: db[: 4096 * 5]
+    flipped = lambda db: db[: 2 * 4096] + bytes(b ^ 0xFF for b in db[2 * 4096 : 3 * 4096]) + db[3 * 4096 :]
+    for old, text in [
+        (Old(wal=None), "there is no write-ahead log beside it"),
+        (Old(wal="restore-2member.wal"), "the write-ahead log ends with entry"),
+        (Old(change=cut), "it was cut off"),
+        (Old(change=lambda db: bytes(4096) + db[4096:8192] + flipped(db)[8192:]), "offset"),
+        (Old(change=lambda db: db.replace(b"storageVersion3.7.0", b"storageVersion3.9.0")), "its storage version is 3.9.0"),
+        (Old(change=lambda db: db.replace(b"storageVersion3.7.0", b"storageVersion-----")), "its storage version is \"-----\""),
+    ]:
+        with closing(old):
+            old.refused(text.replace('"', '\\"'))
+
+
+def test_an_etcd_that_runs_is_left_alone():
+    with closing(Old()) as old, open(old.db, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        old.refused("another process has it open")
+
+
+def test_what_an_earlier_try_left_is_taken_away():
+    with closing(Old()) as old:
+        for name in ("db.tmp.etcd", "db.tmp.etcd-lock"):
+            with open(os.path.join(old.snap, name), "wb") as f:
+                f.write(b"half" * 1000)
+        os.link(old.db, os.path.join(old.snap, "db.etcd.0000000000000010"))
+        old.start()
+        old.is_whole()
+
+
+def test_an_older_original_is_never_replaced():
+    with closing(Old()) as old:
+        for name in ("db.etcd.00000000000000c1", "db.etcd.00000000000000c1.2"):
+            with open(os.path.join(old.snap, name), "wb") as f:
+                f.write(name.encode())
+        old.start()
+        old.is_whole(kept=[f"db.etcd.00000000000000c1{end}" for end in ("", ".2", ".3")])
+        check(read(os.path.join(old.snap, "db.etcd.00000000000000c1.2")) == b"db.etcd.00000000000000c1.2", "replaced")
+
+
+def test_a_kill_at_any_moment_leaves_it_whole():
+    chance = random.Random(1)
+    for _ in range(6):
+        with closing(Old()) as old:
+            for _ in range(4):
+                old.begin()
+                time.sleep(chance.random() * 0.02)
+                old.kill()
+            old.start()
+            old.is_whole()
+
+
+def test_a_crash_at_each_step_leaves_it_whole():
+    if b"failpoint panic" not in read(os.path.join(BIN, "kedge")):
+        return "a build without failpoints"
+    for step in STEPS:
+        with closing(Old()) as old:
+            old.environment = {"KEDGE_FAILPOINTS": f"{step}=exit"}
+            old.begin()
+            check(old.process.wait(30) == 1, f"{step} was not reached: {old.output()}")
+            old.environment = {}
+            old.start()
+            old.is_whole()
+    return None
+
+
+TESTS = [test_everything_comes_along,
+         test_authentication_is_not_dropped_silently,
+         test_what_does_not_fit_is_refused_and_left_alone,
+         test_an_etcd_that_runs_is_left_alone,
+         test_what_an_earlier_try_left_is_taken_away,
+         test_an_older_original_is_never_replaced,
+         test_a_kill_at_any_moment_leaves_it_whole,
+         test_a_crash_at_each_step_leaves_it_whole]
+
+
+def main():
+    passed = failed = skipped = 0
+    for test in TESTS:
+        try:
+            why = test()
+            passed, skipped = passed + (why is None), skipped + (why is not None)
+            if why is not None:
+                print(f"skipped {test.__name__}: {why}")
+        except (AssertionError, RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+            failed += 1
+            print(f"FAILED {test.__name__}: {error}")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
