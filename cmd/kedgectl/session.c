@@ -43,7 +43,7 @@ static void tell_settings(const struct cli_call *call)
     }
 }
 
-static bool check_endpoints(const char *const *endpoints)
+bool session_check_endpoints(const char *const *endpoints)
 {
     for (; *endpoints != NULL; endpoints++) {
         if (strncmp(*endpoints, "https://", 8) == 0 || strncmp(*endpoints, "unixs:", 6) == 0) {
@@ -81,7 +81,7 @@ int session_open(struct session *s, struct cli_call *call)
         return CLI_BAD_FEATURE;
     }
     s->endpoints = cli_strings(call, "endpoints");
-    if (!check_endpoints(s->endpoints)) {
+    if (!session_check_endpoints(s->endpoints)) {
         return CLI_BAD_FEATURE;
     }
     if (!printer_find_format(cli_string(call, "write-out"), &s->printer.format)) {

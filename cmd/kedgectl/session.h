@@ -22,6 +22,8 @@ void session_close(struct session *s);
 /* Sends what was printed to stdout, closes, and passes the status on. */
 int session_end(struct session *s, int status);
 
+/* Refuses endpoints that need what kedge's client does not have yet. False after a message. */
+bool session_check_endpoints(const char *const *endpoints);
 /* Options for a client like the session's own, for these endpoints. */
 struct client_options session_options(const struct session *s, const char *const *endpoints);
 
@@ -61,6 +63,7 @@ const char *session_error(struct arena *arena, enum grpc_code code, const char *
 #define MAINTENANCE_MOVE_LEADER "/etcdserverpb.Maintenance/MoveLeader"
 #define MAINTENANCE_ALARM "/etcdserverpb.Maintenance/Alarm"
 #define MAINTENANCE_SNAPSHOT "/etcdserverpb.Maintenance/Snapshot"
+#define MAINTENANCE_DEFRAGMENT "/etcdserverpb.Maintenance/Defragment"
 #define MAINTENANCE_STATUS "/etcdserverpb.Maintenance/Status"
 #define MAINTENANCE_HASH_KV "/etcdserverpb.Maintenance/HashKV"
 
