@@ -182,9 +182,20 @@ static const char put_about[] =
     "from standard input, unless --ignore-value is given.";
 
 static const char snapshot_save_about[] =
-    "The file is written as FILE.part and gets its name when it is whole, compared with the server's checksum, and on\n"
-    "the disk. The backup is of one member: --endpoints must name one. Without --command-timeout it may take as long as\n"
-    "it takes.";
+    "The file is written as FILE.part and gets its name when it is whole: compared\n"
+    "with the server's checksum, each page of it read again, and on the disk. Until\n"
+    "then a file that had the name stays. Only its owner may read it.\n"
+    "\n"
+    "Whatever ends it before (an error, a full disk, SIGINT, SIGTERM) removes\n"
+    "FILE.part; only SIGKILL or a crash leave it, and the next save to FILE writes\n"
+    "over it. A second save to FILE beside the first is refused.\n"
+    "\n"
+    "With \"-\" in place of FILE the snapshot goes to standard output, as it comes:\n"
+    "there only the checksum is compared, so what was written is a backup only if\n"
+    "the command succeeds.\n"
+    "\n"
+    "The backup is of one member: --endpoints must name one. Without\n"
+    "--command-timeout it may take as long as it takes.";
 
 static const char txn_about[] =
     "Reads from standard input, each list ended by an empty line: compares, operations for when all of them hold,\n"

@@ -1,63 +1,42 @@
-/* snapshot save: a backup of one member's store. It is written under another name (FILE.part), compared with the
- * checksum that the server sends last, synced, and gets its name only then: a file of that name is always whole. */
-#include "base/gotext.h"
+/* snapshot save: a backup of one member's store, compared with the checksum that the server sends last, and read from
+ * beginning to end as whoever restores it will; it gets its name only then (save_file.h), so a file of that name is
+ * always whole. Standard output ("-") gets the bytes as they come: there only the checksum is compared. */
 #include "base/log.h"
+#include "cmd/kedgectl/progress.h"
+#include "cmd/kedgectl/save_file.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "snapshot/reader.h"
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-enum { CHECKSUM = 32, WRITE_BYTES = 1 << 20 };
+enum { CHECKSUM = 32, WRITE_BYTES = 1 << 20, CHECK_ROWS = 20000 };
 
 struct save {
     struct session *session;
-    const char *path, *part;
-    int file;
+    struct arena *arena;
+    struct save_file file;
+    struct progress progress;
     EVP_MD_CTX *digest; /* of all but the last CHECKSUM bytes */
     /* What was received and is not written yet. Its last CHECKSUM bytes may be the checksum. */
     struct buffer waiting;
-    size_t digested; /* of `waiting` */
-    uint64_t bytes;  /* received in all */
+    size_t digested;     /* of `waiting` */
+    uint64_t bytes, all; /* received, and expected: 0 = not known */
     char version[32];
     const char *error; /* NULL = none */
     bool done;
 };
 
-/* The system's words as Go has them. */
-static const char *words(struct save *s, int error_number)
-{
-    char *text = arena_printf(&s->session->call->arena, "%s", strerror(error_number));
-    text[0] = (char)(text[0] | 0x20);
-    return text;
-}
-
-static void save_failed(struct save *s, const char *what, int error_number)
-{
-    if (s->error == NULL) {
-        s->error = arena_printf(&s->session->call->arena, "%s (%s)", what, words(s, error_number));
-    }
-}
-
 /* --- what is received --- */
 
 static void write_out(struct save *s, size_t len)
 {
-    size_t done = 0;
-    while (done < len && s->error == NULL) {
-        ssize_t n = write(s->file, s->waiting.data + done, len - done);
-        if (n < 0 && errno != EINTR) {
-            save_failed(s, "could not write snapshot", errno);
-        }
-        done += n > 0 ? (size_t)n : 0;
+    if (s->error == NULL) {
+        s->error = save_file_write(&s->file, bytes_of(s->waiting.data, len));
     }
     buffer_consume(&s->waiting, len);
     s->digested -= len;
-    /* The disk begins with it at once, and has less to do when all has come. */
-    sync_file_range(s->file, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 static void take_blob(struct save *s, struct bytes blob)
@@ -74,10 +53,11 @@ static void take_blob(struct save *s, struct bytes blob)
     }
 }
 
-/* SnapshotResponse: 3 blob, 4 version. By hand: unpacking would copy each blob once more. */
+/* SnapshotResponse: 2 remaining_bytes, 3 blob, 4 version. By hand: unpacking would copy each blob once more. */
 static bool take_fields(struct save *s, struct bytes message)
 {
-    enum { VARINT = 0, LENGTH = 2, BLOB = 3, VERSION = 4 };
+    enum { VARINT = 0, LENGTH = 2, REMAINING = 2, BLOB = 3, VERSION = 4 };
+    uint64_t remaining = 0;
     while (message.len > 0) {
         uint64_t tag, n;
         size_t used = varint_get(message, &tag);
@@ -88,6 +68,7 @@ static bool take_fields(struct save *s, struct bytes message)
         }
         message = bytes_of(message.data + more, message.len - more);
         if ((tag & 7) == VARINT) {
+            remaining = tag >> 3 == REMAINING ? n : remaining;
             continue;
         }
         if (n > message.len) {
@@ -99,6 +80,9 @@ static bool take_fields(struct save *s, struct bytes message)
             snprintf(s->version, sizeof s->version, "%.*s", (int)n, (const char *)message.data);
         }
         message = bytes_of(message.data + n, message.len - (size_t)n);
+    }
+    if (remaining > 0) {
+        s->all = s->bytes + remaining + CHECKSUM;
     }
     return true;
 }
@@ -126,69 +110,13 @@ static void on_end(struct client_call *call, enum grpc_code code, const char *te
     struct save *s = client_call_state(call);
     s->done = true;
     if (code != GRPC_OK && s->error == NULL) {
-        bool timed = cli_given(s->session->call, "command-timeout");
-        s->error = session_error(&s->session->call->arena, code, text, timed);
+        s->error = session_error(s->arena, code, text, cli_given(s->session->call, "command-timeout"));
     }
-}
-
-/* --- the file --- */
-
-static void check_checksum(struct save *s)
-{
-    uint8_t is[EVP_MAX_MD_SIZE];
-    if (s->error != NULL) {
-        return;
-    }
-    log_info("completed snapshot read; closing", log_str("logger", "client"));
-    EVP_DigestFinal_ex(s->digest, is, NULL);
-    if (s->bytes % 512 != CHECKSUM || s->waiting.len < CHECKSUM) {
-        s->error = arena_printf(&s->session->call->arena, "sha256 checksum not found [bytes: %llu]",
-                                (unsigned long long)s->bytes);
-    } else if (memcmp(is, s->waiting.data + s->waiting.len - CHECKSUM, CHECKSUM) != 0) {
-        s->error = "the snapshot's sha256 checksum is wrong: it was damaged on its way";
-    }
-}
-
-static void sync_folder(struct save *s)
-{
-    char *folder = strdup(s->path), *slash = strrchr(folder, '/');
-    if (slash != NULL) {
-        slash[slash == folder] = '\0';
-    }
-    int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) {
-        save_failed(s, "could not sync the snapshot's folder", errno);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    free(folder);
-}
-
-static void finish_file(struct save *s)
-{
-    if (s->error == NULL) {
-        write_out(s, s->waiting.len);
-    }
-    if (s->error == NULL && fsync(s->file) != 0) {
-        save_failed(s, "could not sync snapshot", errno);
-    }
-    if (close(s->file) != 0) {
-        save_failed(s, "could not close snapshot", errno);
-    }
-    if (s->error == NULL && rename(s->part, s->path) != 0) {
-        s->error =
-            arena_printf(&s->session->call->arena, "could not rename %s to %s (%s)", s->part, s->path, strerror(errno));
-    }
-    if (s->error != NULL) {
-        unlink(s->part);
-        return;
-    }
-    sync_folder(s);
 }
 
 static void fetch(struct save *s)
 {
+    enum { DRAW_MS = 100 };
     static const struct client_handler handler = {.on_headers = on_headers, .on_message = on_message, .on_end = on_end};
     const struct session *session = s->session;
     /* Without --command-timeout on the command line a backup takes the time that it takes. */
@@ -198,34 +126,125 @@ static void fetch(struct save *s)
     client_send(call, bytes_of("", 0));
     client_half_close(call);
     while (!s->done) {
-        loop_step(client_loop(session->client), -1);
+        loop_step(client_loop(session->client), progress_is_shown(&s->progress) ? DRAW_MS : -1);
+        progress_set(&s->progress, s->bytes, s->all);
+    }
+    progress_clear(&s->progress);
+}
+
+/* --- is it whole? --- */
+
+static void check_checksum(struct save *s)
+{
+    uint8_t is[EVP_MAX_MD_SIZE];
+    EVP_DigestFinal_ex(s->digest, is, NULL);
+    if (s->bytes % 512 != CHECKSUM || s->waiting.len < CHECKSUM) {
+        s->error = arena_printf(s->arena, "sha256 checksum not found [bytes: %llu]", (unsigned long long)s->bytes);
+    } else if (memcmp(is, s->waiting.data + s->waiting.len - CHECKSUM, CHECKSUM) != 0) {
+        s->error = "the snapshot's sha256 checksum is wrong: it was damaged on its way";
     }
 }
 
-static const char *save(struct save *s)
+static int pass_bucket(struct snapshot_visitor *visitor, struct bytes name)
 {
-    struct arena *arena = &s->session->call->arena;
-    s->part = arena_printf(arena, "%s.part", s->path);
-    unlink(s->part);
-    s->file = open(s->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (s->file < 0) {
-        return arena_printf(arena, "could not open %s (open %s: %s)", s->part, s->part, words(s, errno));
+    (void)visitor, (void)name;
+    return 0;
+}
+
+static int pass_row(struct snapshot_visitor *visitor, struct bytes key, struct bytes value)
+{
+    (void)visitor, (void)key, (void)value;
+    return 0;
+}
+
+/* Every page and row, as it stands in the file now. */
+static void check_pages(struct save *s)
+{
+    struct snapshot_visitor visitor = {.bucket = pass_bucket, .row = pass_row};
+    struct snapshot_file file;
+    if (snapshot_file_open(&file, s->file.part) != 0) {
+        s->error = arena_printf(s->arena, "could not read %s again", s->file.part);
+        return;
     }
-    log_info("created temporary db file", log_str("path", s->part));
+    struct snapshot_reader *reader = snapshot_reader_new(&file.source, false);
+    int progress;
+    while ((progress = snapshot_reader_step(reader, &visitor, CHECK_ROWS)) == SNAPSHOT_MORE) {
+    }
+    if (progress != SNAPSHOT_DONE) {
+        s->error = arena_printf(
+            s->arena, "what the server sent can not be restored: %s (- in place of a name writes it as it is)",
+            snapshot_reader_reason(reader));
+    }
+    snapshot_reader_free(reader);
+    snapshot_file_close(&file);
+}
+
+static void finish(struct save *s)
+{
+    if (s->error == NULL) {
+        log_info("completed snapshot read; closing", log_str("logger", "client"));
+        check_checksum(s);
+    }
+    if (s->error == NULL) {
+        write_out(s, s->waiting.len);
+    }
+    if (s->error == NULL && s->file.part != NULL) {
+        save_file_sync_begin(&s->file); /* the disk writes while this reads */
+        check_pages(s);
+    }
+    if (s->error == NULL) {
+        s->error = save_file_commit(&s->file);
+    } else {
+        save_file_discard(&s->file);
+    }
+}
+
+/* --- the command --- */
+
+static struct progress *progress_now;
+
+static void last_words(void)
+{
+    progress_clear(progress_now);
+}
+
+static void tell_saved(const struct save *s, uint64_t took_ns)
+{
+    log_info("fetched snapshot", log_str("endpoint", s->session->endpoints[0]),
+             log_str("size", printer_bytes(s->arena, s->bytes)), log_duration("took", took_ns),
+             log_str("etcd-version", s->version));
+    log_info("saved", log_str("path", s->file.path));
+    if (s->file.part == NULL) {
+        return; /* standard output is the snapshot's */
+    }
+    printf("Snapshot saved at %s\n", s->file.path);
+    if (s->version[0] != '\0') {
+        printf("Server version %s\n", s->version);
+    }
+}
+
+static const char *save(struct save *s, const char *path)
+{
+    s->error = save_file_open(&s->file, s->arena, path);
+    if (s->error != NULL) {
+        return s->error;
+    }
+    if (s->file.part != NULL) {
+        log_info("created temporary db file", log_str("path", s->file.part));
+    }
     uint64_t begun_ns = loop_clock_ns();
+    progress_begin(&s->progress, STDERR_FILENO);
+    progress_now = &s->progress;
+    save_file_on_signal(last_words);
     s->digest = EVP_MD_CTX_new();
     EVP_DigestInit_ex(s->digest, EVP_sha256(), NULL);
     fetch(s);
-    check_checksum(s);
-    uint64_t bytes = s->bytes;
-    finish_file(s);
+    finish(s);
+    save_file_on_signal(NULL);
     EVP_MD_CTX_free(s->digest);
     buffer_free(&s->waiting);
     if (s->error == NULL) {
-        log_info("fetched snapshot", log_str("endpoint", s->session->endpoints[0]),
-                 log_str("size", printer_bytes(arena, bytes)), log_duration("took", loop_clock_ns() - begun_ns),
-                 log_str("etcd-version", s->version));
-        log_info("saved", log_str("path", s->path));
+        tell_saved(s, loop_clock_ns() - begun_ns);
     }
     return s->error;
 }
@@ -254,14 +273,7 @@ int verb_snapshot_save(struct cli_call *call)
                           endpoints_text(&call->arena, session.endpoints));
         return session_end(&session, status);
     }
-    struct save s = {.session = &session, .path = call->args[0]};
-    const char *error = save(&s);
-    if (error != NULL) {
-        return session_end(&session, cli_fail(CLI_INTERRUPTED, "%s", error));
-    }
-    printf("Snapshot saved at %s\n", s.path);
-    if (s.version[0] != '\0') {
-        printf("Server version %s\n", s.version);
-    }
-    return session_end(&session, CLI_OK);
+    struct save s = {.session = &session, .arena = &call->arena};
+    const char *error = save(&s, call->args[0]);
+    return session_end(&session, error == NULL ? CLI_OK : cli_fail(CLI_INTERRUPTED, "%s", error));
 }

@@ -95,10 +95,17 @@ class Server(stubs.MaintenanceServicer):
 
 def test_what_is_cut_or_damaged_is_not_kept(member, folder):
     """PR11896: a stream that ends before its checksum is no backup."""
-    body = os.urandom(8192)
-    whole = [pb.SnapshotResponse(blob=body), pb.SnapshotResponse(blob=hashlib.sha256(body).digest())]
+    good = os.path.join(folder, "good.db")
+    check(save(member.endpoint, good)[0] == 0, "it was not saved")
+    with open(good, "rb") as f:
+        content = f.read()
+    whole = [pb.SnapshotResponse(blob=content[:-32]), pb.SnapshotResponse(blob=content[-32:])]
+    junk = os.urandom(8192)
+    damaged = content[:8192 + 8] + b"\xff" + content[8192 + 9:-32]
     cases = [
         (whole, 0, "Snapshot saved at"),
+        ([pb.SnapshotResponse(blob=junk + hashlib.sha256(junk).digest())], 5, "offset 0: not a bbolt meta page"),
+        ([pb.SnapshotResponse(blob=damaged + hashlib.sha256(damaged).digest())], 5, "offset 8192: a page of kind 0xff"),
         (whole[:1], 5, "sha256 checksum not found"),
         ([whole[0], pb.SnapshotResponse(blob=b"x" * 32)], 5, "checksum is wrong"),
         ([whole[0], None], 5, "gone"),
