@@ -15,6 +15,14 @@ static const char check_about[] =
     "counted, each row's checksum. The member must not run. The place of the first damage is told as an offset in the\n"
     "file.";
 
+static const char export_about[] =
+    "Writes the data folder of a stopped member of kedge as one that etcd 3.7 starts from: the same member of the same\n"
+    "cluster, with all that it had. The folder to make must be absent or empty; it is there whole or not at all.";
+static const struct cli_flag export_flags[] = {
+    {"wal-dir", 0, CLI_STRING, "", NULL, false, "where the member has its write-ahead log; empty = in its data folder"},
+    {0},
+};
+
 static const char status_about[] =
     "Reads all of a backup (a bbolt file, as snapshot save and etcd write it), checks its pages and its checksum, and\n"
     "prints a hash of its content, the last revision, how many keys live, and its size.";
@@ -35,6 +43,8 @@ static int run_version(struct cli_call *call)
 static const struct cli_command commands[] = {
     VERB("check", "<data-dir>", "Look for damage in a member's store", check_about, commands_check),
     MISSING("defrag", UTILITY, "", "Give free space back to the file system"),
+    {"export", UTILITY, "<data-dir> <output-dir>", "Write a member's data folder as etcd's", export_about, export_flags,
+     false, false, false, commands_export},
     MISSING("hashkv", UTILITY, "<filename>", "Print the hash of a backup's history"),
     MISSING("migrate", UTILITY, "", "Change a data folder's version"),
     {"snapshot", UTILITY, "", "Backups", NULL, NULL, false, false, false, NULL},

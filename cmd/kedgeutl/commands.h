@@ -8,6 +8,8 @@ extern const struct cli_program kedgeutl;
 
 /* check DATA-DIR: walks the store's pages. Exit status 0 = whole; 1 = damaged, or not a store; 2 = in use. */
 int commands_check(struct cli_call *call);
+/* export DATA-DIR OUTPUT-DIR: a member's data folder as etcd's. Exit statuses as check. */
+int commands_export(struct cli_call *call);
 /* snapshot status FILE: what a backup holds. */
 int commands_snapshot_status(struct cli_call *call);
 
