@@ -55,8 +55,8 @@ struct snapshot_restore_result {
     enum snapshot_input_kind kind;
     bool hash_checked;             /* the SHA-256 at the end was there and is right */
     struct snapshot_status status; /* hash, revision, keys, size, version: as `snapshot status` says */
-    int64_t revision;              /* the current one after the restore: status.revision, or a compaction's, or bumped */
-    int64_t compact_revision;      /* -1 = never compacted */
+    int64_t revision;         /* the current one after the restore: status.revision, or a compaction's, or bumped */
+    int64_t compact_revision; /* -1 = never compacted */
     uint64_t leases, users, roles, alarms, old_members;
     bool auth_enabled;
     bool kubernetes; /* it has keys under /registry/: clients that cannot bear revisions to go back */

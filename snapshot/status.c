@@ -144,10 +144,10 @@ void snapshot_status_begin(struct snapshot_status_visitor *v)
     v->keys = mem_zalloc(sizeof *v->keys);
 }
 
-void snapshot_status_end(struct snapshot_status_visitor *v, const struct snapshot_reader *r)
+void snapshot_status_end(struct snapshot_status_visitor *v, uint64_t bytes)
 {
     v->status.keys = v->keys->live;
-    v->status.size = snapshot_reader_bytes(r);
+    v->status.size = bytes;
 }
 
 void snapshot_status_free(struct snapshot_status_visitor *v)

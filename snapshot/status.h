@@ -24,8 +24,8 @@ struct snapshot_status_visitor {
 };
 
 void snapshot_status_begin(struct snapshot_status_visitor *v);
-/* After SNAPSHOT_DONE; fills what is left. */
-void snapshot_status_end(struct snapshot_status_visitor *v, const struct snapshot_reader *r);
+/* After SNAPSHOT_DONE; fills what is left. bytes: of the pages in use. */
+void snapshot_status_end(struct snapshot_status_visitor *v, uint64_t bytes);
 void snapshot_status_free(struct snapshot_status_visitor *v);
 
 #endif

@@ -12,5 +12,9 @@ int commands_check(struct cli_call *call);
 int commands_export(struct cli_call *call);
 /* snapshot status FILE: what a backup holds. */
 int commands_snapshot_status(struct cli_call *call);
+/* snapshot restore FILE: a data directory of a backup. The flags and the text are for kedgectl's old spelling too. */
+int commands_snapshot_restore(struct cli_call *call);
+extern const struct cli_flag commands_restore_flags[];
+extern const char commands_restore_about[];
 
 #endif

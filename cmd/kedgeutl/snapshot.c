@@ -2,9 +2,9 @@
  * place of the damage is told; a checksum at the end that is wrong is told too (etcdutl leaves that to restore). */
 #include "base/error.h"
 #include "cmd/kedgectl/json.h"
-#include "cmd/kedgectl/printer.h"
-#include "cmd/kedgectl/table.h"
 #include "cmd/kedgeutl/commands.h"
+#include "cmd/kedgeutl/formats.h"
+#include "snapshot/input.h"
 #include "snapshot/status.h"
 #include <stdio.h>
 
@@ -32,91 +32,81 @@ static void print_fields(const struct snapshot_status *status)
            status->version);
 }
 
-static void print_json(struct buffer *out, const struct snapshot_status *status)
+static void print_json(const struct snapshot_status *status)
 {
-    buffer_printf(out, "{\"hash\":%u,\"revision\":%lld,\"totalKey\":%llu,\"totalSize\":%llu,\"version\":", status->hash,
-                  (long long)status->revision, (unsigned long long)status->keys, (unsigned long long)status->size);
-    json_string(out, bytes_str(status->version));
-    buffer_printf(out, "}\n");
+    struct buffer version = {0};
+    json_string(&version, bytes_str(status->version));
+    printf("{\"hash\":%u,\"revision\":%lld,\"totalKey\":%llu,\"totalSize\":%llu,\"version\":%.*s}\n", status->hash,
+           (long long)status->revision, (unsigned long long)status->keys, (unsigned long long)status->size,
+           (int)version.len, (const char *)version.data);
+    buffer_free(&version);
 }
 
 static void print(struct cli_call *call, enum print_format format, const struct snapshot_status *status)
 {
-    struct buffer out = {0};
-    struct table table = as_table(call, status);
+    struct table table;
     switch (format) {
     case PRINT_FIELDS:
         print_fields(status);
         break;
     case PRINT_JSON:
-        print_json(&out, status);
-        break;
-    case PRINT_TABLE:
-        table_print(&table, &out);
+        print_json(status);
         break;
     default:
-        table_print_plain(&table, &out);
+        table = as_table(call, status);
+        formats_print(&table, format);
         break;
     }
-    fwrite(out.data, 1, out.len, stdout);
-    buffer_free(&out);
 }
 
 /* --- the file --- */
 
-static int fail_read(const char *path, const struct snapshot_reader *reader,
+static int fail_read(struct cli_call *call, const struct snapshot_input *input,
                      const struct snapshot_status_visitor *visitor)
 {
-    if (snapshot_reader_is_no_database(reader)) {
+    const char *path = call->args[0];
+    if (snapshot_input_errno(input) != 0) {
+        return cli_fail(CLI_ERROR, "stat %s: %s", path, formats_errno(call, snapshot_input_errno(input)));
+    }
+    if (snapshot_input_is_no_database(input)) {
         return cli_fail(CLI_ERROR, "invalid database");
     }
-    const char *reason = visitor->reason != NULL ? visitor->reason : snapshot_reader_reason(reader);
-    return cli_fail(CLI_ERROR, "%s: %s", path, reason);
+    if (visitor->reason != NULL) {
+        return cli_fail(CLI_ERROR, "%s: %s", path, visitor->reason);
+    }
+    return cli_fail(CLI_ERROR, "%s", snapshot_input_reason(input));
 }
 
-static int read_status(struct snapshot_file *file, const char *path, struct snapshot_status *status)
+static int read_status(struct cli_call *call, struct snapshot_status *status)
 {
     struct snapshot_status_visitor visitor;
-    struct snapshot_reader *reader = snapshot_reader_new(&file->source, true);
-    int progress, result = CLI_OK;
+    struct snapshot_input *input;
+    int result = snapshot_input_open(call->args[0], NULL, true, &input);
     snapshot_status_begin(&visitor);
-    while ((progress = snapshot_reader_step(reader, &visitor.visitor, STEP_ROWS)) == SNAPSHOT_MORE) {
+    result = result == 0 ? SNAPSHOT_MORE : result;
+    while (result == SNAPSHOT_MORE) {
+        result = snapshot_input_step(input, &visitor.visitor, STEP_ROWS);
     }
-    if (progress == SNAPSHOT_DONE) {
-        snapshot_status_end(&visitor, reader);
+    if (result == SNAPSHOT_DONE) {
+        snapshot_status_end(&visitor, snapshot_input_bytes(input));
         *status = visitor.status;
     } else {
-        result = fail_read(path, reader, &visitor);
+        result = fail_read(call, input, &visitor);
     }
     snapshot_status_free(&visitor);
-    snapshot_reader_free(reader);
+    snapshot_input_close(input);
     return result;
 }
 
 int commands_snapshot_status(struct cli_call *call)
 {
-    struct snapshot_file file;
     struct snapshot_status status = {0};
     enum print_format format;
     if (call->arg_count != 1) {
         return cli_fail(CLI_BAD_ARGS, "snapshot status requires exactly one argument");
     }
-    if (!printer_find_format(cli_string(call, "write-out"), &format)) {
-        return cli_fail(CLI_BAD_FEATURE, "unsupported output format");
-    }
-    if (format == PRINT_PROTOBUF) {
-        return cli_fail(CLI_BAD_FEATURE, "protobuf not supported as output format");
-    }
-    const char *path = call->args[0];
-    int failed = -snapshot_file_open(&file, path);
-    if (failed != 0) {
-        char reason[128];
-        snprintf(reason, sizeof reason, "%s", strerror(failed));
-        reason[0] = (char)(reason[0] | 0x20); /* as Go words it */
-        return cli_fail(CLI_ERROR, "stat %s: %s", path, reason);
-    }
-    int result = read_status(&file, path, &status);
-    snapshot_file_close(&file);
+    int result = formats_find(call, &format);
+    result = result != CLI_OK ? result : read_status(call, &status);
     if (result == CLI_OK) {
         print(call, format, &status);
     }

@@ -112,7 +112,7 @@ int image_status(struct bytes image, struct snapshot_status *status, const char 
     int result = read_with(image, true, &v.visitor, &r);
     *reason = v.reason != NULL ? v.reason : keep_reason(r);
     if (result == 0) {
-        snapshot_status_end(&v, r);
+        snapshot_status_end(&v, snapshot_reader_bytes(r));
         *status = v.status;
     }
     snapshot_status_free(&v);
