@@ -180,8 +180,11 @@ fresh: ## both bootstrap commands in a bare Debian 12 (needs root)
 	@tests/fresh
 
 # --- source ---------------------------------------------------------------------------------------------------------
-.PHONY: lint tidy structure docs
-lint: structure tidy ## clang-tidy, directions of includes, folders
+.PHONY: lint tidy structure manifests docs
+lint: structure manifests tidy ## clang-tidy, directions of includes, folders, manifests for Kubernetes
+
+manifests: ## deploy/kubernetes, looked at with Kubernetes' own code (needs Go 1.26; skipped without)
+	@tests/lint/manifests
 
 structure: ## directions of includes, folders, no forgotten fault of etcd's, and that these checkers can fail
 	@tests/lint/structure_test

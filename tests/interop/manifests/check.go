@@ -1,19 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"bufio"
-
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
@@ -26,31 +24,9 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
-	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
-	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
-	"k8s.io/kubernetes/pkg/registry/batch/job"
-	"k8s.io/kubernetes/pkg/registry/core/configmap"
-	"k8s.io/kubernetes/pkg/registry/core/persistentvolumeclaim"
-	"k8s.io/kubernetes/pkg/registry/core/secret"
-	"k8s.io/kubernetes/pkg/registry/core/service"
-	"k8s.io/kubernetes/pkg/registry/networking/networkpolicy"
-	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 )
-
-// How the API server creates an object of each kind. A kind that is not here is a finding.
-var strategies = map[schema.GroupVersionKind]rest.RESTCreateStrategy{
-	{Version: "v1", Kind: "ConfigMap"}:                                 configmap.Strategy,
-	{Version: "v1", Kind: "Secret"}:                                    secret.Strategy,
-	{Version: "v1", Kind: "Service"}:                                   service.Strategy,
-	{Version: "v1", Kind: "PersistentVolumeClaim"}:                     persistentvolumeclaim.Strategy,
-	{Group: "apps", Version: "v1", Kind: "StatefulSet"}:                statefulset.Strategy,
-	{Group: "batch", Version: "v1", Kind: "CronJob"}:                   cronjob.Strategy,
-	{Group: "batch", Version: "v1", Kind: "Job"}:                       job.Strategy,
-	{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}:      poddisruptionbudget.Strategy,
-	{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}: networkpolicy.Strategy,
-}
 
 type result struct {
 	documents int
@@ -116,8 +92,8 @@ func checkObject(found *result, object runtime.Object, kind schema.GroupVersionK
 		return
 	}
 	name := kind.Kind + "/" + accessor.GetName()
-	strategy := strategies[kind]
-	if strategy == nil {
+	create := creators[kind]
+	if create == nil {
 		found.add("%s: this check does not know %s", name, kind)
 		return
 	}
@@ -134,11 +110,11 @@ func checkObject(found *result, object runtime.Object, kind schema.GroupVersionK
 	accessor, _ = meta.Accessor(inner)
 	accessor.SetNamespace("default")
 	rest.FillObjectMetaSystemFields(accessor)
-	if err := rest.BeforeCreate(strategy, ctx, inner); err != nil {
+	warnings, err := create(ctx, inner)
+	if err != nil {
 		found.add("%s: %v", name, err)
-		return
 	}
-	for _, text := range strategy.WarningsOnCreate(ctx, inner) {
+	for _, text := range warnings {
 		found.add("%s: warning: %s", name, text)
 	}
 }
@@ -189,5 +165,3 @@ func checkPods(found *result, name string, object runtime.Object) {
 		found.add("%s: pods get a token of the API server, and need none", name)
 	}
 }
-
-var _ = metav1.Now

@@ -2,7 +2,7 @@
 //
 // Each document is decoded strictly (an unknown or doubled field is a finding), gets its defaults, and goes through the very
 // code by which Kubernetes prepares and validates a new object, warnings included. Pods must meet the policy "restricted" of
-// its pod security standards. References within the files (claims, services, labels) are checked too, as far as they are there.
+// its pod security standards.
 //
 // Usage: manifests FILE.yaml...
 // Prints each finding as FILE: KIND/NAME: text; exit status 1 if there is one, or if there was nothing to look at.
