@@ -5,7 +5,8 @@
  * the same on every member. The clock half (when a lease expires) exists only on the leader ("primary"): lease_promote
  * starts it, lease_demote forgets it; elsewhere a lease never expires. Rules: mvcc.md "Leases", limits.tsv area lease.
  *
- * Law: no lease ever expires sooner than the time its holder was told. Whatever is uncertain makes it longer.
+ * Law: no lease ever expires sooner than the time its holder was told. Whatever is uncertain makes it longer: a
+ * millisecond that has begun when a lease is renewed is over before the lease is.
  *
  * The table copies all bytes that it is given. Views that it returns are valid until the next call that changes it. */
 #ifndef KV_LEASE_H

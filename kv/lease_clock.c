@@ -179,7 +179,7 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl
     if (l == NULL) {
         return ERR_LEASE_NOT_FOUND;
     }
-    if (l->revocation != NULL || l->expiry_ms <= now_ms) {
+    if (l->revocation != NULL || l->expiry_ms < now_ms) {
         return ERR_AGAIN;
     }
     if (clear_checkpoint != NULL && t->config.checkpoint_interval_ms != 0 && l->remaining_ttl_s > 0) {
@@ -219,9 +219,9 @@ size_t lease_expired(struct lease_table *t, uint64_t now_ms, int64_t *ids, size_
 {
     size_t n = 0;
     struct heap_node *node;
-    while (n < max && (node = heap_min(&t->expiries)) != NULL && node->key <= now_ms) {
+    while (n < max && (node = heap_min(&t->expiries)) != NULL && node->key < now_ms) {
         struct lease *l = container_of(node, struct lease, expires);
-        CHECK(t->primary && l->expiry_ms <= now_ms, "lease %lld expires too early", (long long)l->id);
+        CHECK(t->primary && l->expiry_ms < now_ms, "lease %lld expires too early", (long long)l->id);
         if (node->key == l->expiry_ms) {
             t->stats.expired++;
         }
@@ -255,6 +255,6 @@ uint64_t lease_deadline(const struct lease_table *t)
         return 0;
     }
     const struct heap_node *expiry = heap_min(&t->expiries), *checkpoint = heap_min(&t->checkpoints);
-    uint64_t deadline = expiry == NULL ? LEASE_FOREVER : expiry->key;
+    uint64_t deadline = expiry == NULL ? LEASE_FOREVER : expiry->key + 1;
     return checkpoint != NULL && checkpoint->key < deadline ? checkpoint->key : deadline;
 }

@@ -63,7 +63,8 @@ static bool run_core(struct loop_hook *hook)
 {
     struct serving *serving = container_of(hook, struct serving, core_hook);
     struct core *core = serving->member.core;
-    bool more = core_turn(core, loop_now_ms(&serving->loop), member_wall_ms());
+    /* Later than all that was read in this turn: a lease counts from no time before its renewal was sent. */
+    bool more = core_turn(core, loop_clock_ns() / 1000000, member_wall_ms());
     member_check_serves(core_kv(core)); /* before anything of this turn is sent */
     uint64_t deadline = core_deadline(core);
     if (deadline == UINT64_MAX) {
