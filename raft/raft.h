@@ -37,6 +37,7 @@ struct raft_config {
     uint32_t heartbeat_ms; /* 0 = 100 */
     uint32_t election_ms;  /* 0 = 1000 */
     bool pre_vote;
+    uint32_t notice_ms;   /* a leader: how long a commit may wait to be told with the next entries; 0 = not at all */
     size_t message_bytes; /* of entries in a message, or one larger entry; 0 = 1 MiB (limits.tsv) */
     size_t log_bytes; /* how much data the log keeps in memory; 0 = 64 MiB. Entries not yet durable are always kept */
 

@@ -42,6 +42,7 @@ struct member {
     bool paused;                                             /* no App until something is heard (raft.md "Appending") */
     bool append_wanted;                                      /* an App is due even if it has no entries */
     uint64_t sent_commit;      /* the highest commit index that an App or heartbeat told it */
+    uint64_t commit_awaited;   /* its clients wait for this index: it is told of commits up to there at once */
     uint64_t pending_snapshot; /* in state RAFT_SNAPSHOT: position that was asked for */
     uint64_t read_ack;         /* reads of this leadership that it confirmed */
     struct inflight inflight;
@@ -75,7 +76,7 @@ struct held_message {
 
 struct raft {
     uint64_t id;
-    uint32_t heartbeat_ms, election_ms;
+    uint32_t heartbeat_ms, election_ms, notice_ms;
     size_t message_bytes;
     bool pre_vote, started;
     bool left_over; /* while the log is restored: the rest is what an image replaced */
@@ -98,11 +99,13 @@ struct raft {
     uint64_t election_due_ms;     /* not a leader: stands for election then */
     uint64_t leader_heard_ms;     /* a follower: last message of its leader */
     uint64_t heartbeat_due_ms;    /* a leader */
+    uint64_t notice_due_ms;       /* a leader: tells what is committed, if no entries have told it */
     uint64_t check_due_ms;        /* a leader: counts whom it heard of */
     uint64_t transfer_due_ms;     /* a leader: gives the transfer up */
     uint64_t disk_since_ms;       /* the WAL owes an answer and gave none since */
     bool lateness_forgiven;       /* once for each due time */
     bool heartbeat_wanted;        /* with the next update */
+    bool notice_held;             /* a follower is to be told of a commit at notice_due_ms */
 
     /* Reads. Held: no leader is known, or it has committed nothing of its own term. Confirming: a quorum is to say that
      * this leader still leads. Asked: by a follower, of its leader, under the number in .index. */
@@ -222,6 +225,7 @@ void raft_leave_joint(struct raft *r); /* a leader: proposes it when it is time 
 
 /* raft_replicate.c */
 void raft_replicate(struct raft *r); /* a leader: messages to all others, as an update is taken */
+void raft_commit_awaited(struct raft *r, uint64_t member, uint64_t index); /* by its clients; any id is allowed */
 
 /* raft_progress.c */
 void progress_reset(struct raft *r, struct member *m); /* a new leader knows nothing */

@@ -16,7 +16,7 @@ void progress_reset(struct raft *r, struct member *m)
     enter(m, RAFT_PROBE);
     m->progress.match = 0;
     m->progress.next = r->log.last + 1;
-    m->sent_commit = 0;
+    m->sent_commit = m->commit_awaited = 0;
     m->read_ack = 0;
     m->append_wanted = false;
     m->heard = false;

@@ -70,6 +70,7 @@ void raft_step_propose(struct raft *r, const struct raft_message *m)
         }
         if (r->role == RAFT_LEADER) {
             (void)append(r, e->type, e->data, &at);
+            raft_commit_awaited(r, m->from, r->log.last);
         } else if (r->role == RAFT_FOLLOWER && r->leader != RAFT_NONE && m->from != r->leader) {
             raft_forward(r, RAFT_MSG_PROPOSE, m->from, e);
         }

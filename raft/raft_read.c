@@ -62,6 +62,7 @@ static void answer(struct raft *r, struct read_request request)
         raft_read_answer(r, request.context, request.index, 0);
         return;
     }
+    raft_commit_awaited(r, request.from, request.index);
     struct raft_message *m = raft_message_now(r, RAFT_MSG_READ_INDEX_RESPONSE, request.from);
     m->index = request.index;
     raft_attach(r, m, request.data);

@@ -67,6 +67,20 @@ static bool lacks_commit(const struct raft *r, const struct member *m)
     return m->sent_commit < r->commit && m->sent_commit + 1 < m->progress.next;
 }
 
+/* An App that tells nothing but a commit wakes the follower, and its answer the leader. The next entries tell it as well
+ * and are often on their way, so it waits for them a moment, unless somebody waits for it at that follower. */
+static bool tells_commit(struct raft *r, const struct member *m)
+{
+    if (!lacks_commit(r, m)) {
+        return false;
+    }
+    if (m->commit_awaited > m->sent_commit || r->now_ms >= r->notice_due_ms || r->notice_ms == 0) {
+        return true;
+    }
+    r->notice_held = true;
+    return false;
+}
+
 static void send_appends(struct raft *r, struct member *m)
 {
     while (!m->paused && m->progress.state != RAFT_SNAPSHOT) {
@@ -76,7 +90,7 @@ static void send_appends(struct raft *r, struct member *m)
         }
         size_t count;
         const struct raft_entry *entries = next_entries(r, m, &count);
-        if (count == 0 && !m->append_wanted && !lacks_commit(r, m)) {
+        if (count == 0 && !m->append_wanted && !tells_commit(r, m)) {
             return;
         }
         send_append(r, m, entries, count);
@@ -86,11 +100,20 @@ static void send_appends(struct raft *r, struct member *m)
     }
 }
 
+void raft_commit_awaited(struct raft *r, uint64_t member, uint64_t index)
+{
+    struct member *m = raft_member(r, member);
+    if (m != NULL && m->commit_awaited < index) {
+        m->commit_awaited = index;
+    }
+}
+
 void raft_replicate(struct raft *r)
 {
     if (r->role != RAFT_LEADER) {
         return;
     }
+    r->notice_held = false;
     for (size_t i = 0; i < r->member_count; i++) {
         struct member *m = &r->members[i];
         if (m->progress.id == r->id) {
@@ -100,6 +123,11 @@ void raft_replicate(struct raft *r)
             send_heartbeat(r, m);
         }
         send_appends(r, m);
+    }
+    if (!r->notice_held) {
+        r->notice_due_ms = RAFT_NEVER;
+    } else if (r->notice_due_ms == RAFT_NEVER) {
+        r->notice_due_ms = r->now_ms + r->notice_ms;
     }
     if (r->heartbeat_wanted) {
         r->heartbeat_wanted = false;

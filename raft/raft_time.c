@@ -17,7 +17,7 @@ uint64_t raft_deadline(const struct raft *r)
     if (r->role != RAFT_LEADER) {
         return r->election_due_ms;
     }
-    uint64_t due = earlier(r->heartbeat_due_ms, r->check_due_ms);
+    uint64_t due = earlier(earlier(r->heartbeat_due_ms, r->check_due_ms), r->notice_due_ms);
     if (r->transferee != RAFT_NONE) {
         return earlier(due, r->transfer_due_ms);
     }

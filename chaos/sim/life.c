@@ -183,6 +183,7 @@ static struct raft *open_raft(struct sim_member *m)
         .now_ms = sim_member_clock(m),
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .election_ms = SIM_ELECTION_MS,
+        .notice_ms = 1,
         .pre_vote = m->sim->config.seed % 8 != 7,
         .log_bytes = 100 + random_below(&m->sim->random, 2000), /* small: entries come back from the segments */
         .hard_state = m->contents.hard_state,

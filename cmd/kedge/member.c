@@ -399,6 +399,7 @@ static void open_raft(struct member *member)
         .now_ms = loop_clock_ns() / 1000000,
         .heartbeat_ms = (uint32_t)config->heartbeat_interval_ms,
         .election_ms = (uint32_t)config->election_timeout_ms,
+        .notice_ms = 1,
         .pre_vote = config->pre_vote,
         .hard_state = member->contents.hard_state,
         .snapshot = member->contents.snapshot,
