@@ -34,7 +34,8 @@ struct raft *raft_new(const struct raft_config *config)
     raft_log_init(&r->log, config->snapshot, config->log_bytes == 0 ? LOG_BYTES : config->log_bytes);
     raft_conf_state_copy(&r->conf, &config->conf);
     raft_build_members(r);
-    r->election_due_ms = r->heartbeat_due_ms = r->notice_due_ms = r->check_due_ms = r->transfer_due_ms = r->disk_since_ms = RAFT_NEVER;
+    r->election_due_ms = r->heartbeat_due_ms = r->notice_due_ms = r->check_due_ms = r->transfer_due_ms =
+        r->disk_since_ms = RAFT_NEVER;
     r->next_read_id = random_next(&r->random);
     return r;
 }

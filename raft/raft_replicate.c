@@ -67,8 +67,8 @@ static bool lacks_commit(const struct raft *r, const struct member *m)
     return m->sent_commit < r->commit && m->sent_commit + 1 < m->progress.next;
 }
 
-/* An App that tells nothing but a commit wakes the follower, and its answer the leader. The next entries tell it as well
- * and are often on their way, so it waits for them a moment, unless somebody waits for it at that follower. */
+/* An App that tells nothing but a commit wakes the follower, and its answer the leader. The next entries tell it as
+ * well and are often on their way, so it waits for them a moment, unless somebody waits for it at that follower. */
 static bool tells_commit(struct raft *r, const struct member *m)
 {
     if (!lacks_commit(r, m)) {

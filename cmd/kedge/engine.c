@@ -375,17 +375,34 @@ static void checkpoint_data(struct engine *engine, struct core_checkpoint *check
     checkpoint->data = buffer_bytes(&checkpoint->data_owner);
 }
 
+/* A leader's entries go to its followers before they go to its own disk (Raft thesis 10.2.1): their way is the longer
+ * one. So the log's thread is woken at the end of the turn, behind the peers' connections and before the clients'. */
+static void post_log(struct engine *engine, struct core_job *job)
+{
+    list_push_back(&engine->for_log, &job->node);
+    loop_flush_ask_first(engine->loop, &engine->log_flush);
+}
+
+static void flush_log(struct loop_flush *flush)
+{
+    struct engine *engine = container_of(flush, struct engine, log_flush);
+    struct list *node;
+    while ((node = list_pop_front(&engine->for_log)) != NULL) {
+        mailbox_post(&engine->log.box, node);
+    }
+}
+
 static void start(struct core_env *env, struct core_job *job)
 {
     struct engine *engine = container_of(env, struct engine, env);
     switch (job->kind) {
     case CORE_CHECKPOINT:
         checkpoint_data(engine, &job->checkpoint);
-        mailbox_post(&engine->log.box, &job->node);
+        post_log(engine, job);
         break;
     case CORE_SAVE:
     case CORE_LOG_READ:
-        mailbox_post(&engine->log.box, &job->node);
+        post_log(engine, job);
         break;
     case CORE_COMMIT:
     case CORE_VIEW:
@@ -458,6 +475,8 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
     mailbox_init(&engine->finished, wake_loop, loop);
     engine->hook.run = deliver;
     loop_hook_add(loop, &engine->hook);
+    list_init(&engine->for_log);
+    loop_flush_init(&engine->log_flush, flush_log);
     thread_start(&engine->log, log_thread, engine);
     thread_start(&engine->store, store_thread, engine);
     thread_start(&engine->worker, worker_thread, engine);
@@ -476,6 +495,7 @@ void engine_give_up(struct engine *engine)
 
 void engine_stop_threads(struct engine *engine)
 {
+    CHECK(list_empty(&engine->for_log));
     thread_stop(&engine->log);
     thread_stop(&engine->store);
     thread_stop(&engine->worker);

@@ -32,6 +32,8 @@ struct engine {
     size_t max_wals, max_snapshots;
     uint64_t catchup_entries; /* --snapshot-catchup-entries; set after engine_start, 0 without */
     struct engine_thread log, store, worker, builder;
+    struct list for_log; /* jobs for the log's thread, until the turn ends */
+    struct loop_flush log_flush;
     const struct generation_config *generation; /* NULL: no image can be installed */
     atomic_bool giving_up;                      /* the log's thread stops waiting for space */
     struct mailbox finished;

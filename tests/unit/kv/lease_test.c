@@ -142,7 +142,7 @@ static void test_keepalive_of_an_expired_lease_waits_for_its_revoke(void **state
     promote(t, 0, 0);
     lease_grant(t, 1, 10, 0, NULL);
     lease_grant(t, 2, 10, 0, NULL);
-    assert_int_equal(lease_renew(t, 1, 10000, &seconds, NULL), ERR_AGAIN);
+    assert_int_equal(lease_renew(t, 1, 10001, &seconds, NULL), ERR_AGAIN);
     assert_int_equal(lease_wait(t, 1, &w.waiter), 0);
     assert_int_equal(lease_wait(t, 1, &u.waiter), 0);
     assert_int_equal(lease_wait(t, 2, &v.waiter), 0);
@@ -151,7 +151,7 @@ static void test_keepalive_of_an_expired_lease_waits_for_its_revoke(void **state
     assert_int_equal(w.told, 1);
     assert_int_equal(w.error, ERR_LEASE_NOT_FOUND);
     assert_int_equal(u.told, 0);
-    assert_int_equal(lease_renew(t, 1, 10000, &seconds, NULL), ERR_LEASE_NOT_FOUND);
+    assert_int_equal(lease_renew(t, 1, 10001, &seconds, NULL), ERR_LEASE_NOT_FOUND);
     lease_demote(t);
     assert_int_equal(v.told, 1);
     assert_int_equal(v.error, ERR_NOT_PRIMARY);
