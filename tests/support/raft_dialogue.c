@@ -72,13 +72,14 @@ void words_ids(struct words *w, struct raft_ids *ids)
     }
 }
 
-/* cluster 1 2 3 [learners 4] [no-pre-vote] [memory BYTES] */
+/* cluster 1 2 3 [learners 4] [no-pre-vote] [memory BYTES] [notice MS] */
 static void cluster(struct raft_dialogue *d, struct words *w, struct buffer *out)
 {
     (void)out;
     struct raft_conf_state conf = {0};
     bool pre_vote = true;
     size_t memory = 0;
+    uint32_t notice_ms = 0;
     raft_dialogue_end(d);
     d->bed = raft_bed_new(1);
     words_ids(w, &conf.voters);
@@ -89,6 +90,8 @@ static void cluster(struct raft_dialogue *d, struct words *w, struct buffer *out
             pre_vote = false;
         } else if (words_next_is(w, "memory")) {
             memory = words_number(w, 0);
+        } else if (words_next_is(w, "notice")) {
+            notice_ms = (uint32_t)words_number(w, 0);
         } else {
             w->at++;
         }
@@ -98,6 +101,7 @@ static void cluster(struct raft_dialogue *d, struct words *w, struct buffer *out
             struct raft_bed_member *m = raft_bed_add_plain(d->bed, id, &conf);
             m->config.pre_vote = pre_vote;
             m->config.log_bytes = memory;
+            m->config.notice_ms = notice_ms;
         }
     }
     d->conf = conf;
