@@ -148,7 +148,7 @@ static void draw(struct progress *p, uint64_t now_ns)
 
 void progress_set(struct progress *p, uint64_t done, uint64_t all)
 {
-    if (p->fd < 0) {
+    if (p->fd < 0 || done == 0) {
         return;
     }
     uint64_t now_ns = loop_clock_ns();

@@ -30,7 +30,7 @@ struct progress {
 void progress_begin(struct progress *p, int fd);
 bool progress_is_shown(const struct progress *p);
 /* Tells where it is, and draws if there is a terminal and the last line is a tenth of a second old. Also to be called
- * when nothing moves: the rate falls then. */
+ * when nothing moves: the rate falls then. Nothing is shown before the first byte. */
 void progress_set(struct progress *p, uint64_t done, uint64_t all);
 /* Takes the line away: something else is to be written, or it is over. May be called from a signal handler. */
 void progress_clear(struct progress *p);
