@@ -1,8 +1,9 @@
 #!/bin/sh
 # Builds the official etcd, etcdctl and etcdutl, at the version that go.mod
-# pins, and the runners (differential, faults) into build/interop/bin/. The
-# official programs are built only if missing or if the pins changed; the runners
-# always go through the compiler's cache.
+# pins, servers of 3.5 and 3.6 (the folders etcd35 and etcd36 hold their pins),
+# and the runners (differential, faults) into build/interop/bin/. The official
+# programs are built only if missing or if the pins changed; the runners always
+# go through the compiler's cache.
 set -eu
 
 cd "$(dirname "$0")"
@@ -20,6 +21,15 @@ build() {
 	nice go build -o "$bin/.$1.$$" "$2"
 	mv "$bin/.$1.$$" "$bin/$1"
 }
+
+# Servers of older versions, each from a module of its own, for ./migrate.
+for name in etcd35 etcd36; do
+	stamp=$(cat $name/go.mod $name/go.sum | cksum)
+	if [ ! -x "$bin/$name" ] || [ "$(cat "$bin/.$name.stamp" 2>/dev/null || true)" != "$stamp" ]; then
+		(cd "$name" && build "$name" go.etcd.io/etcd/server/v3)
+		printf '%s\n' "$stamp" >"$bin/.$name.stamp"
+	fi
+done
 
 stamp=$(cat go.mod go.sum | cksum)
 for pair in etcd:server etcdctl:etcdctl etcdutl:etcdutl; do
