@@ -42,14 +42,14 @@ def kedgectl(member, *arguments):
 class Old(Member):
     """A member whose folder a real etcd 3.7.1 left (facts: samples/README.md)."""
 
-    def __init__(self, *flags, change=lambda db: db, wal="data-dir.wal"):
-        super().__init__(*flags, name="s1")
+    def __init__(self, *flags, change=lambda db: db, wal="data-dir.wal", db="data-dir.db.gz", name="s1"):
+        super().__init__(*flags, name=name)
         self.snap = os.path.join(self.data, "member/snap")
         self.db = os.path.join(self.snap, "db")
         for folder in ("snap", "wal"):
             os.makedirs(os.path.join(self.data, "member", folder), mode=0o700)
         os.chmod(self.data, 0o700)
-        self.original = change(gzip.decompress(read(f"{SAMPLES}/data-dir.db.gz")))
+        self.original = change(gzip.decompress(read(f"{SAMPLES}/{db}")))
         with open(self.db, "wb") as f:
             f.write(self.original)
         if wal:
@@ -143,6 +143,23 @@ def test_what_does_not_fit_is_refused_and_left_alone():
             old.refused(text.replace('"', '\\"'))
 
 
+def test_etcd_34_is_refused_and_its_snapshot_taken():
+    """Folder and snapshot are of Debian's etcd-server and etcd-client, 3.4.23."""
+    with closing(Old(db="etcd34.db.gz", wal="etcd34.wal", name="s34")) as old:
+        old.refused("it was written by etcd 3.4 or an older one")
+    with closing(Member()) as member:
+        backup = os.path.join(member.folder, "backup.db")
+        with open(backup, "wb") as f:
+            f.write(gzip.decompress(read(f"{SAMPLES}/etcd34-snapshot.db.gz")))
+        done = subprocess.run([os.path.join(BIN, "kedgeutl"), "snapshot", "restore", backup, "--data-dir", member.data,
+                               "--name", member.name, "--initial-cluster", member.initial,
+                               "--initial-advertise-peer-urls", member.peer_url], capture_output=True, text=True, check=False)
+        check(done.returncode == 0, done.stderr)
+        member.start()
+        check(", 1266341094, 12" in kedgectl(member, "endpoint", "hashkv"), kedgectl(member, "endpoint", "hashkv"))
+        check("6acca208479a650f" in kedgectl(member, "lease", "list"), "the lease is gone")
+
+
 def test_an_etcd_that_runs_is_left_alone():
     with closing(Old()) as old, open(old.db, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -198,6 +215,7 @@ def test_a_crash_at_each_step_leaves_it_whole():
 TESTS = [test_everything_comes_along,
          test_authentication_is_not_dropped_silently,
          test_what_does_not_fit_is_refused_and_left_alone,
+         test_etcd_34_is_refused_and_its_snapshot_taken,
          test_an_etcd_that_runs_is_left_alone,
          test_what_an_earlier_try_left_is_taken_away,
          test_an_older_original_is_never_replaced,
