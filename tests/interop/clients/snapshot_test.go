@@ -54,13 +54,17 @@ func newSnapshots(t *testing.T) *snapshots {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	beside := filepath.Dir(strings.Fields(own)[0])
-	etcdctl := program(t, *etcdctlFlag)
-	s := &snapshots{t: t, ctx: ctx, server: m, folder: t.TempDir(), conn: dial(t, m.Endpoint),
-		kedgectl: filepath.Join(beside, "kedgectl"), kedgeutl: filepath.Join(beside, "kedgeutl"),
-		etcdctl: etcdctl, etcdutl: filepath.Join(filepath.Dir(etcdctl), "etcdutl")}
+	s := &snapshots{t: t, ctx: ctx, server: m, folder: t.TempDir(), conn: dial(t, m.Endpoint)}
+	s.programs(own)
 	s.fill()
 	return s
+}
+
+// programs are those beside the server, and the official ones.
+func (s *snapshots) programs(server string) {
+	beside, etcdctl := filepath.Dir(strings.Fields(server)[0]), program(s.t, *etcdctlFlag)
+	s.kedgectl, s.kedgeutl = filepath.Join(beside, "kedgectl"), filepath.Join(beside, "kedgeutl")
+	s.etcdctl, s.etcdutl = etcdctl, filepath.Join(filepath.Dir(etcdctl), "etcdutl")
 }
 
 // fill writes keys of many sizes, deletes some, compacts half of it, grants a lease and raises an alarm.
