@@ -24,7 +24,7 @@ B := build/obj$(VARIANT)
 # The programs of the plain build stand at build/; those of a variant in its own folder.
 BIN := $(if $(VARIANT),$(B)/bin,build)
 
-PACKAGES := libuv libprotobuf-c libnghttp2 zlib
+PACKAGES := libuv libprotobuf-c libnghttp2 zlib libzstd
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -I. -I$(GEN) -D_GNU_SOURCE $(if $(CHAOS),-DKEDGE_CHAOS) $(if $(CANARIES),-DKEDGE_CANARIES)
@@ -35,7 +35,7 @@ WARNINGS += $(if $(WERROR),-Werror)
 # Nothing reads past what it may: the compiler's own checks in the plain build, the sanitizers' in the others.
 STD      += $(if $(SANITIZE),,-fstack-protector-strong -D_FORTIFY_SOURCE=2)
 LDFLAGS  += -Wl,--gc-sections -pthread
-LDLIBS   := -luv -lprotobuf-c -lnghttp2 -llmdb -lcrypto -lz -lm
+LDLIBS   := -luv -lprotobuf-c -lnghttp2 -llmdb -lcrypto -lz -lzstd -lm
 
 # --- generated code -------------------------------------------------------------------------------------------------
 GEN    := build/gen
