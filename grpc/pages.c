@@ -2,6 +2,7 @@
 
 #include "grpc/clean_path.h"
 #include "grpc/health_page.h"
+#include "grpc/metrics_page.h"
 #include "grpc/peer_pages.h"
 #include "grpc/services.h"
 
@@ -102,6 +103,9 @@ void pages_handle(void *owner, struct http1_request *request)
         return;
     }
     if (pages->port == PAGES_PEER ? peer_pages_handle(pages->core, request) : health_page(pages->core, request)) {
+        return;
+    }
+    if (pages->port != PAGES_PEER && pages->metrics != NULL && metrics_page(pages->metrics, request)) {
         return;
     }
     if (pages->port != PAGES_METRICS && path_is(request, "/version")) {

@@ -49,8 +49,8 @@ static void become_leader(struct backup_lead *lead, const struct backup_lead_fac
                                  .idle_only = lead->schedule->kind == BACKUP_NEVER,
                                  .term = facts->term,
                                  .since_ms = facts->now_ms,
-                                 .last_s = last_s,
-                                 .tried_s = facts->wall_s};
+                                 .since_s = facts->wall_s,
+                                 .last_s = last_s};
     align(lead, facts);
     if (!lead->idle_only) {
         survey(lead, 0, facts->now_ms);
@@ -83,7 +83,8 @@ static struct backup_order order_to(struct backup_lead *lead, struct backup_peer
     return (struct backup_order){.kind = kind,
                                  .to = peer->id,
                                  .term = lead->term,
-                                 .run = kind == BACKUP_BEGIN ? lead->run : 0,
+                                 .number = ++lead->orders,
+                                 .run = peer->id == lead->runner ? lead->run : 0,
                                  .slot_s = kind == BACKUP_BEGIN ? lead->slot_s : 0,
                                  .last_s = lead->last_s};
 }
@@ -223,24 +224,30 @@ static size_t watch_turn(struct backup_lead *lead, const struct backup_lead_fact
 
 /* --- nothing is under way --- */
 
-static int64_t due_s(const struct backup_lead *lead)
+/* The slot that is due, 0 = none: the newest since the last one that was taken, unless it was tried already. */
+static int64_t due_s(const struct backup_lead *lead, int64_t wall_s)
 {
-    int64_t last_s = lead->last_s > 0 ? lead->last_s : lead->tried_s;
-    /* The slots since the last one that was taken: the newest is made up for, unless it was tried already. */
-    return backup_schedule_next(lead->schedule, last_s);
+    int64_t newest_s = backup_schedule_last(lead->schedule, wall_s);
+    int64_t next_s = backup_schedule_next(lead->schedule, lead->last_s > 0 ? lead->last_s : lead->since_s);
+    return next_s > 0 && next_s <= newest_s && newest_s > lead->tried_s ? newest_s : 0;
+}
+
+static bool is_to_be_told(const struct backup_peer *peer)
+{
+    return peer->tell && peer->reached && !peer->asked;
 }
 
 static size_t idle_turn(struct backup_lead *lead, const struct backup_lead_facts *facts, struct backup_order *orders)
 {
-    int64_t newest_s = backup_schedule_last(lead->schedule, facts->wall_s), next_s = due_s(lead);
-    if (next_s > 0 && next_s <= newest_s && newest_s != lead->tried_s) {
-        survey(lead, newest_s, facts->now_ms);
+    int64_t slot_s = due_s(lead, facts->wall_s);
+    if (slot_s > 0) {
+        survey(lead, slot_s, facts->now_ms);
         return ask_all(lead, orders);
     }
     size_t n = 0;
     for (size_t i = 0; i < lead->count; i++) {
         struct backup_peer *peer = &lead->peers[i];
-        if (peer->tell && peer->reached && !peer->asked) {
+        if (is_to_be_told(peer)) {
             orders[n++] = order_to(lead, peer, BACKUP_ASK);
         }
     }
@@ -305,14 +312,15 @@ void backup_lead_learn(struct backup_lead *lead, int64_t last_s)
     lead->last_s = last_s > lead->last_s ? last_s : lead->last_s;
 }
 
-void backup_lead_answer(struct backup_lead *lead, uint64_t from, const struct backup_report *report, uint64_t now_ms)
+void backup_lead_answer(struct backup_lead *lead, uint64_t from, uint64_t term, const struct backup_report *report,
+                        uint64_t now_ms)
 {
     struct backup_peer *peer = peer_of(lead, from);
-    if (peer == NULL) {
+    if (peer == NULL || !lead->leads || term != lead->term) {
         return;
     }
     peer->asked = false;
-    if (!report->known || !lead->leads) {
+    if (!report->known) {
         return;
     }
     peer->heard = true;
@@ -336,7 +344,7 @@ uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t n
 {
     struct backup_peer *peer = peer_of(lead, from);
     *busy = 0;
-    if (!lead->leads || peer == NULL) {
+    if (!lead->leads || peer == NULL || peer->asked) {
         return 0;
     }
     if (lead->state == BACKUP_BEGUN || lead->state == BACKUP_WATCH) {
@@ -359,21 +367,25 @@ uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t n
     return lead->run;
 }
 
-uint64_t backup_lead_wait_ms(const struct backup_lead *lead, uint64_t now_ms, int64_t wall_s)
+uint64_t backup_lead_wait_ms(const struct backup_lead *lead, int64_t wall_s)
 {
-    (void)now_ms;
     if (!lead->leads) {
         return UINT64_MAX;
     }
     if (lead->state != BACKUP_IDLE) {
-        return lead->state == BACKUP_SURVEY ? BACKUP_POLL_MS / 4 : BACKUP_POLL_MS / 2;
+        return BACKUP_POLL_MS / 4;
     }
-    int64_t after_s = lead->tried_s > lead->last_s ? lead->tried_s : lead->last_s;
-    int64_t next_s = backup_schedule_next(lead->schedule, after_s > wall_s ? after_s : wall_s);
-    if (next_s == 0) {
-        return UINT64_MAX;
+    bool tells = false;
+    for (size_t i = 0; i < lead->count; i++) {
+        tells |= is_to_be_told(&lead->peers[i]);
+    }
+    int64_t next_s = backup_schedule_next(lead->schedule, wall_s > lead->tried_s ? wall_s : lead->tried_s);
+    if (tells || due_s(lead, wall_s) > 0) {
+        return 0;
     }
     /* Not far ahead: the wall clock may be set. */
-    uint64_t wait_s = next_s > wall_s ? (uint64_t)(next_s - wall_s) : 0;
-    return wait_s > 60 ? 60000 : wait_s * 1000 + 20;
+    if (next_s == 0 || next_s - wall_s > 60) {
+        return next_s == 0 ? UINT64_MAX : 60000;
+    }
+    return (uint64_t)(next_s - wall_s) * 1000;
 }

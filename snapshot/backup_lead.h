@@ -6,15 +6,15 @@
  * the leader asks it every second, and so goes on permitting it.
  *
  * That there is never a second one follows from three rules:
- *   - a member begins only with a permit of the leader of its own term, and gives up, before anything has its final
- *     name, when no leader has asked for BACKUP_PERMIT_MS;
+ *   - a member begins only with a permit of the leader of its own term, gives up when that has not asked for
+ *     BACKUP_PERMIT_MS, and gives what it wrote its final name only after it was asked once more;
  *   - a leader gives permits only while nobody is at work, as far as it knows;
  *   - a new leader knows nothing: it gives none until each member has said that it is idle, or could not have been
  *     asked by anybody for longer than a permit lasts (BACKUP_SILENT_MS). One that is at work is adopted.
  *
  * Which slot was last is known to all (each answer and each question has it, and the notes in the targets), so that a
- * new leader neither repeats a slot nor leaves it out: the newest slot that was missed while there was no leader is made
- * up for; older ones are not.
+ * new leader neither repeats a slot nor leaves it out: the newest slot that was missed while there was no leader is
+ * made up for; older ones are not.
  *
  * A pure state machine: time, members and answers come in, orders go out. Members that do not know the question (etcd)
  * are never asked to take one; while such a member leads there are none. */
@@ -48,20 +48,21 @@ enum backup_order_kind { BACKUP_ASK, BACKUP_BEGIN };
 struct backup_order {
     enum backup_order_kind kind;
     uint64_t to, term;
-    uint64_t run;    /* BACKUP_BEGIN: names it */
+    uint64_t number; /* of the leader's orders of this term: an older one that arrives late is refused */
+    uint64_t run;    /* the one that is meant; BACKUP_ASK: 0 = none of this leader's */
     int64_t slot_s;  /* BACKUP_BEGIN */
     int64_t last_s;  /* the last slot that was taken, as far as the leader knows; 0 = none */
 };
 
 /* What a member says of itself. */
 struct backup_report {
-    bool able;            /* it has a target that answers */
-    uint64_t running;     /* the run it is at; 0 = idle */
+    bool able;        /* it has a target that answers */
+    uint64_t running; /* the run it is at; 0 = idle */
     int64_t running_slot_s;
-    uint64_t finished;    /* the run it was at last; 0 = none since it started */
+    uint64_t finished; /* the run it was at last; 0 = none since it started */
     bool finished_well;
-    int64_t last_s;       /* the last slot that it knows to be taken */
-    bool known;           /* false: no answer, or one that is none */
+    int64_t last_s; /* the last slot that it knows to be taken */
+    bool known;     /* false: no answer, or one that is none */
 };
 
 struct backup_lead {
@@ -69,7 +70,8 @@ struct backup_lead {
 
     /* private */
     bool leads, idle_only; /* idle_only: without schedule, surveyed only when somebody asks */
-    uint64_t term, since_ms, survey_ms;
+    uint64_t term, since_ms, survey_ms, orders;
+    int64_t since_s;
     struct backup_peer peers[BACKUP_PEERS];
     size_t count;
     enum { BACKUP_IDLE, BACKUP_SURVEY, BACKUP_BEGUN, BACKUP_WATCH } state;
@@ -88,17 +90,18 @@ struct backup_lead_facts {
     size_t count;
 };
 
-/* Does what is due. orders: room for BACKUP_PEERS; gives how many. Each order is answered once by backup_lead_answer. */
+/* Does what is due. orders: room for BACKUP_PEERS; gives how many. Each order is answered once by backup_lead_answer,
+ * with the term that it had. */
 size_t backup_lead_turn(struct backup_lead *lead, const struct backup_lead_facts *facts, struct backup_order *orders);
-void backup_lead_answer(struct backup_lead *lead, uint64_t from, const struct backup_report *report, uint64_t now_ms);
+void backup_lead_answer(struct backup_lead *lead, uint64_t from, uint64_t term, const struct backup_report *report,
+                        uint64_t now_ms);
 /* What this member itself knows of the last slot. */
 void backup_lead_learn(struct backup_lead *lead, int64_t last_s);
 
 /* A member wants to take one now. The run's number, or 0: *busy is who is at work, 0 = ask again in a moment. */
 uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t now_ms, uint64_t *busy);
 
-/* When to call backup_lead_turn again if nothing happens: milliseconds from now (facts of the last turn), UINT64_MAX =
- * never. */
-uint64_t backup_lead_wait_ms(const struct backup_lead *lead, uint64_t now_ms, int64_t wall_s);
+/* When to call backup_lead_turn again if nothing happens: in so many milliseconds, UINT64_MAX = never. */
+uint64_t backup_lead_wait_ms(const struct backup_lead *lead, int64_t wall_s);
 
 #endif

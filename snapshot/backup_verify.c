@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "snapshot/backup_zstd.h"
-#include "snapshot/status.h"
+#include "snapshot/restore.h"
 #include <stdio.h>
 
 #define STEP_ROWS 10000
@@ -15,29 +15,24 @@ static bool is_cancelled(const atomic_bool *cancel)
 static int read_through(struct snapshot_source *source, const atomic_bool *cancel, struct backup_found *out,
                         char *reason, size_t reason_size)
 {
-    struct snapshot_status_visitor visitor;
-    struct snapshot_reader *reader = snapshot_reader_new(source, true);
+    const struct snapshot_restore_config config = {
+        .file = "the snapshot", .source = source, .disable_auth = true, .dry_run = true};
+    struct snapshot_restore *restore = snapshot_restore_new(&config);
     int progress = SNAPSHOT_MORE;
-    snapshot_status_begin(&visitor);
     while (progress == SNAPSHOT_MORE) {
-        progress = is_cancelled(cancel) ? ERR_STOPPED : snapshot_reader_step(reader, &visitor.visitor, STEP_ROWS);
+        progress = is_cancelled(cancel) ? ERR_STOPPED : snapshot_restore_step(restore, STEP_ROWS);
     }
-    if (progress == SNAPSHOT_DONE && !snapshot_reader_has_checksum(reader)) {
-        snprintf(reason, reason_size, "it has no checksum at its end");
-        progress = ERR_CORRUPT_DATA;
-    } else if (progress == SNAPSHOT_DONE) {
-        snapshot_status_end(&visitor, reader);
-        out->hash = visitor.status.hash;
-        out->revision = visitor.status.revision;
+    if (progress == SNAPSHOT_DONE) {
+        const struct snapshot_status *status = &snapshot_restore_result(restore)->status;
+        out->hash = status->hash;
+        out->revision = status->revision;
         out->size = source->size;
-        memcpy(out->version, visitor.status.version, sizeof out->version);
-    } else if (progress == ERR_STOPPED) {
-        snprintf(reason, reason_size, "it was given up");
+        memcpy(out->version, status->version, sizeof out->version);
     } else {
-        snprintf(reason, reason_size, "%s", visitor.reason != NULL ? visitor.reason : snapshot_reader_reason(reader));
+        snprintf(reason, reason_size, "%s",
+                 progress == ERR_STOPPED ? "it was given up" : snapshot_restore_reason(restore));
     }
-    snapshot_status_free(&visitor);
-    snapshot_reader_free(reader);
+    snapshot_restore_free(restore);
     return progress;
 }
 

@@ -4,6 +4,8 @@
 #include "base/gotext.h"
 #include "cmd/kedge/flags.h"
 #include "cmd/version.h"
+#include "snapshot/backup_keep.h"
+#include "snapshot/backup_schedule.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +131,21 @@ static const char *check_compaction(struct config *c)
     return NULL;
 }
 
+static const char *check_backups(struct config *c)
+{
+    struct backup_schedule schedule;
+    struct backup_keep keep;
+    const char *error = backup_schedule_parse(&c->arena, c->backup_schedule, &schedule);
+    if (error != NULL) {
+        return refuse(c, "--backup-schedule %s: %s", gotext_quoted(&c->arena, c->backup_schedule), error);
+    }
+    error = backup_keep_parse(&c->arena, c->backup_keep, &keep);
+    if (error != NULL) {
+        return refuse(c, "--backup-keep %s: %s", gotext_quoted(&c->arena, c->backup_keep), error);
+    }
+    return *c->backup_schedule != '\0' && *c->backup_dir == '\0' ? "--backup-schedule needs --backup-dir" : NULL;
+}
+
 /* Flags of which only some values work so far. */
 static const char *check_partial(struct config *c)
 {
@@ -240,6 +257,7 @@ static const char *check(struct config *c, const struct flags_given *given)
     }
     error = error != NULL ? error : check_compaction(c);
     error = error != NULL ? error : check_partial(c);
+    error = error != NULL ? error : check_backups(c);
     if (error == NULL && strcmp(c->name, "default") == 0) {
         log_warn("it isn't recommended to use default name, please set a value for --name. Note that etcd might run "
                  "into issue when multiple members have the same default name",

@@ -66,6 +66,8 @@ struct config {
     bool migrate_disable_auth;  /* at the conversion of etcd's store (cmd/kedge/convert.h) */
     uint64_t backend_map_bytes; /* address space for LMDB's map; 0 = chosen by the backend */
 
+    const char *backup_schedule, *backup_dir, *backup_keep, *backup_compress; /* checked: snapshot/backup_*.h */
+
     /* raw texts that config.c turns into the fields above */
     const char *log_level_text, *log_format_text, *logger;
     bool print_version;

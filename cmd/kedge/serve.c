@@ -2,11 +2,13 @@
 
 #include "base/check.h"
 #include "base/net/listener.h"
+#include "cmd/kedge/backup.h"
 #include "cmd/kedge/leadership.h"
 #include "cmd/kedge/member.h"
 #include "cmd/kedge/peers.h"
 #include "cmd/version.h"
 #include "grpc/gateway.h"
+#include "grpc/metrics_page.h"
 #include "grpc/pages.h"
 #include "grpc/server.h"
 #include "grpc/services.h"
@@ -36,6 +38,8 @@ struct serving {
     struct gateway gateway;
     struct peers peers;
     struct leadership leadership;
+    struct backup backup;
+    struct metrics_page metrics;
     struct http_port *ports; /* metrics and peer listeners */
     size_t port_count;
     struct loop_hook core_hook;
@@ -130,6 +134,7 @@ static void stop(struct serving *serving)
 {
     if (!serving->stopping) {
         serving->stopping = true;
+        backup_give_up(&serving->backup);
         leadership_leave(&serving->leadership, stop_clients, serving);
     }
 }
@@ -196,15 +201,22 @@ static __attribute__((noreturn)) void refuse_port(const struct url *url, const c
     log_fatal("listener failed", log_str("address", url->text), log_str("error", reason));
 }
 
+/* What the peer port has beside etcd's pages. */
+static bool peer_page(void *owner, struct http1_request *request)
+{
+    struct serving *serving = owner;
+    return backup_page(&serving->backup, request) || peer_handle(serving->peers.transport, request);
+}
+
 static void open_http_port(struct serving *serving, const struct url *url, enum pages_port kind)
 {
     struct http_port *port = &serving->ports[serving->port_count++];
     char reason[256];
-    port->pages = (struct pages){.core = serving->member.core, .port = kind};
+    port->pages = (struct pages){.core = serving->member.core, .port = kind, .metrics = &serving->metrics};
     port->options = (struct http1_options){.handle = pages_handle, .owner = &port->pages};
     if (kind == PAGES_PEER) {
-        port->pages.more = peer_handle;
-        port->pages.more_owner = serving->peers.transport;
+        port->pages.more = peer_page;
+        port->pages.more_owner = serving;
         port->options.take = peer_take;
         port->options.take_owner = serving->peers.transport;
     }
@@ -267,6 +279,7 @@ static void open_client_ports(struct serving *serving)
     struct config *config = serving->config;
     serving->client_pages = (struct pages){.core = serving->member.core,
                                            .port = PAGES_CLIENT,
+                                           .metrics = &serving->metrics,
                                            .cors = config->cors.items,
                                            .cors_count = config->cors.count,
                                            .hosts = config->host_whitelist.items,
@@ -292,6 +305,9 @@ static void open_client_ports(struct serving *serving)
     serving->core_timer.fire = core_due;
     loop_hook_add(&serving->loop, &serving->core_hook);
     services_register(&serving->services, serving->server);
+    metrics_page_init(&serving->metrics);
+    backup_start(&serving->backup, &serving->member, &serving->peers, serving->server);
+    metrics_page_add(&serving->metrics, &serving->backup.metrics);
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         const struct url *url = &config->listen_client_urls.items[i];
         char reason[256];
@@ -348,6 +364,7 @@ int serve(struct config *config)
     loop_wake(&serving->loop);
     loop_run(&serving->loop);
 
+    backup_stop(&serving->backup);
     loop_hook_remove(&serving->loop, &serving->core_hook);
     services_close(&serving->services);
     server_free(serving->server);
