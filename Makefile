@@ -129,6 +129,22 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIBSUPPORT) $(LIBCMD) $(LIBKEDGE)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
+# --- what is made from the tables of commands and flags --------------------------------------------------------------
+
+MAN_PAGES := $(NAMES:%=build/man/%.1)
+COMPLETED := $(filter kedgectl kedgeutl,$(NAMES))
+
+.PHONY: man
+man: $(MAN_PAGES) ## the manual pages: build/man/
+
+$(B)/man: $(B)/cmd/man/main.o $(LIBCMD) $(LIBKEDGE)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS)
+
+build/man/%.1: $(B)/man
+	@mkdir -p $(@D)
+	$< $* >$@
+
 # --- tests ----------------------------------------------------------------------------------------------------------
 # What a kind of test consists of is found by name, so that adding one changes nothing here (docs/testing.md).
 
@@ -209,10 +225,23 @@ format: ## clang-format over all sources
 
 # --- installing -----------------------------------------------------------------------------------------------------
 .PHONY: install
-install: all ## into DESTDIR/PREFIX/bin; ETCD_NAMES=1: also as etcd, etcdctl, etcdutl
-	install -d $(DESTDIR)$(PREFIX)/bin
+install: all man ## into DESTDIR/PREFIX/bin and share; ETCD_NAMES=1: also as etcd, etcdctl, etcdutl
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1
 	$(foreach p,$(NAMES),install -s -m 755 $(BIN)/$(p) $(DESTDIR)$(PREFIX)/bin/$(p) &&) true
+	install -m 644 $(MAN_PAGES) $(SHARE)/man/man1/
+	@$(foreach p,$(COMPLETED),$(call install_completion,$(p),$(p)) &&) true
 	$(if $(ETCD_NAMES),$(foreach p,$(NAMES),ln -sf $(p) $(DESTDIR)$(PREFIX)/bin/$(p:kedge%=etcd%) &&) true)
+	$(if $(ETCD_NAMES),$(foreach p,$(NAMES),ln -sf $(p).1 $(SHARE)/man/man1/$(p:kedge%=etcd%).1 &&) true)
+	@$(if $(ETCD_NAMES),$(foreach p,$(COMPLETED),$(call install_completion,$(p),$(p:kedge%=etcd%)) &&) true)
+
+# $(1) = a program, $(2) = the name it is called by.
+SHARE = $(DESTDIR)$(PREFIX)/share
+define install_completion
+install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d && \
+bash -c 'exec -a $(2) $(BIN)/$(1) completion bash' >$(SHARE)/bash-completion/completions/$(2) && \
+bash -c 'exec -a $(2) $(BIN)/$(1) completion zsh' >$(SHARE)/zsh/site-functions/_$(2) && \
+bash -c 'exec -a $(2) $(BIN)/$(1) completion fish' >$(SHARE)/fish/vendor_completions.d/$(2).fish
+endef
 
 .PHONY: clean
 clean: ## remove build/

@@ -2,7 +2,7 @@
 #include "cmd/cli.h"
 #include "base/check.h"
 #include "base/gotext.h"
-#include <ctype.h>
+#include "cmd/wrap.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,71 +12,11 @@ int cli_fail(int status, const char *format, ...)
     va_list args;
     va_start(args, format);
     fflush(stdout);
-    fputs("Error: ", stderr);
+    fputs(wrap_coloured(stderr) ? "\033[1;31mError:\033[0m " : "Error: ", stderr);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
     return status;
-}
-
-/* --- the tree of commands ----------------------------------------------------------------------------------------- */
-
-const struct cli_command *cli_find(const struct cli_program *program, const char *path)
-{
-    for (size_t i = 0; i < program->command_count; i++) {
-        if (strcmp(program->commands[i].path, path) == 0) {
-            return &program->commands[i];
-        }
-    }
-    return NULL;
-}
-
-const char *cli_name(const struct cli_command *command)
-{
-    const char *space = strrchr(command->path, ' ');
-    return space == NULL ? command->path : space + 1;
-}
-
-bool cli_is_child(const struct cli_command *a, const struct cli_command *b)
-{
-    const char *name = cli_name(b);
-    size_t above = (size_t)(name - b->path);
-    if (a == NULL) {
-        return above == 0;
-    }
-    return above == strlen(a->path) + 1 && strncmp(b->path, a->path, above - 1) == 0;
-}
-
-const struct cli_command *cli_parent(const struct cli_program *program, const struct cli_command *command)
-{
-    for (size_t i = 0; i < program->command_count; i++) {
-        if (cli_is_child(&program->commands[i], command)) {
-            return &program->commands[i];
-        }
-    }
-    return NULL;
-}
-
-/* The child of that name, or the only one whose name begins so. */
-static const struct cli_command *find_child(const struct cli_program *program, const struct cli_command *parent,
-                                            const char *word)
-{
-    const struct cli_command *found = NULL;
-    size_t len = strlen(word), matches = 0;
-    for (size_t i = 0; i < program->command_count; i++) {
-        const struct cli_command *c = &program->commands[i];
-        if (!cli_is_child(parent, c)) {
-            continue;
-        }
-        if (strcmp(cli_name(c), word) == 0) {
-            return c;
-        }
-        if (!c->hidden && len > 0 && strncmp(cli_name(c), word, len) == 0) {
-            found = c;
-            matches++;
-        }
-    }
-    return matches == 1 ? found : NULL;
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -365,7 +305,7 @@ static const struct cli_command *find_command(struct cli_call *call, int *argc, 
     *unknown = NULL;
     for (;;) {
         int at = first_plain(call, *argc, argv);
-        const struct cli_command *child = at == *argc ? NULL : find_child(call->program, command, argv[at]);
+        const struct cli_command *child = at == *argc ? NULL : cli_child(call->program, command, argv[at]);
         if (child == NULL) {
             *unknown = command == NULL && at < *argc ? argv[at] : NULL;
             return command;
@@ -377,57 +317,22 @@ static const struct cli_command *find_command(struct cli_call *call, int *argc, 
     }
 }
 
-/* Levenshtein's distance without regard to case, for names shorter than 32 bytes. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[33], len = strlen(b);
-    if (len > 32) {
-        return len;
-    }
-    for (size_t j = 0; j <= len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= len; j++) {
-            size_t above = row[j];
-            size_t best = corner + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            best = above + 1 < best ? above + 1 : best;
-            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            corner = above;
-        }
-    }
-    return row[len];
-}
-
-static int fail_unknown(const struct cli_program *program, const char *word)
-{
-    struct buffer similar = {0};
-    for (size_t i = 0; i < program->command_count; i++) {
-        const struct cli_command *c = &program->commands[i];
-        bool close = distance(word, cli_name(c)) <= 2 || strncasecmp(cli_name(c), word, strlen(word)) == 0;
-        if (cli_is_child(NULL, c) && !c->hidden && close) {
-            buffer_printf(&similar, "\t%s\n", cli_name(c));
-        }
-    }
-    fprintf(stderr, "Error: unknown command \"%s\" for \"%s\"\n", word, program->name);
-    if (similar.len > 0) {
-        fprintf(stderr, "\nDid you mean this?\n%.*s\n", (int)similar.len, (const char *)similar.data);
-    }
-    fprintf(stderr, "Run '%s --help' for usage.\n", program->name);
-    buffer_free(&similar);
-    return CLI_ERROR;
-}
-
 static int show(void (*print)(const struct cli_program *, const struct cli_command *, struct buffer *),
                 const struct cli_call *call, FILE *to)
 {
     struct buffer text = {0};
     print(call->program, call->command, &text);
-    fwrite(text.data, 1, text.len, to);
+    wrap_put(to, &text);
     buffer_free(&text);
     return CLI_OK;
+}
+
+/* Refused by its name, with what its table row tells of when it comes. */
+static int fail_later(const struct cli_program *program, const struct cli_command *command)
+{
+    bool more = command->about != NULL;
+    return cli_fail(CLI_BAD_FEATURE, "%s %s: not supported by kedge yet%s%s", program->name, command->path,
+                    more ? ". " : "", more ? command->about : "");
 }
 
 static int dispatch(struct cli_call *call, int argc, char **argv)
@@ -440,10 +345,11 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
         call->arg_count = argc;
         return command->run(call);
     }
-    if (command != NULL && command->later) {
-        return cli_fail(CLI_BAD_FEATURE, "%s %s: not supported by kedge yet", call->program->name, command->path);
+    bool good = cli_parse(call, command, argc, argv, &error);
+    if (command != NULL && command->later && !(good && cli_bool(call, "help"))) {
+        return fail_later(call->program, command);
     }
-    if (!cli_parse(call, command, argc, argv, &error)) {
+    if (!good) {
         cli_fail(CLI_ERROR, "%s", error);
         show(cli_print_usage, call, stderr);
         fputc('\n', stderr);
@@ -453,7 +359,7 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
         return show(cli_print_help, call, stdout);
     }
     if (unknown != NULL) {
-        return fail_unknown(call->program, unknown);
+        return cli_fail_unknown(call->program, unknown);
     }
     return command == NULL || command->run == NULL ? show(cli_print_help, call, stdout) : command->run(call);
 }

@@ -35,6 +35,7 @@ struct cli_flag {
 struct cli_call;
 typedef int cli_run(struct cli_call *call); /* returns the exit status */
 
+/* A command that is not there yet (`later`) tells in `about` when it comes. */
 struct cli_command {
     const char *path;  /* "lease grant" */
     const char *group; /* heading of commands without a parent */
@@ -113,18 +114,30 @@ void cli_print_usage(const struct cli_program *program, const struct cli_command
 void cli_print_help(const struct cli_program *program, const struct cli_command *command, struct buffer *out);
 void cli_print_globals(const struct cli_program *program, struct buffer *out); /* "options" */
 void cli_print_markdown(const struct cli_program *program, struct buffer *out);
-void cli_print_bash(const struct cli_program *program, struct buffer *out); /* the completion script */
-/* Candidates for the last word, one a line. */
-void cli_complete(const struct cli_program *program, int count, char **words, struct buffer *out);
+void cli_print_man(const struct cli_program *program, struct buffer *out);
+/* The script that completes command lines in "bash", "zsh", "fish" or "powershell". False = no such shell. */
+bool cli_print_completion(const struct cli_program *program, const char *shell, struct buffer *out);
 
-/* The commands that every program has: help, options, completion, __complete, __markdown. */
+/* Candidates for the last word, one a line (with a tab and what it is, if asked for), then ":" and cobra's directive:
+ */
+enum cli_directive {
+    CLI_COMPLETE_FILES = 0,    /* file names, if there are no candidates */
+    CLI_COMPLETE_NO_FILES = 4, /* never */
+};
+void cli_complete(const struct cli_program *program, int count, char **words, bool described, struct buffer *out);
+
+/* The commands that every program has: help, options, completion, __complete, __completeNoDesc, __markdown. */
 cli_run cli_run_help, cli_run_options, cli_run_completion, cli_run_complete, cli_run_markdown;
 
 /* For the files of cmd/cli_*.c: the command's parent ("lease" of "lease grant"), NULL for those without; the last word
  * of its path; is b's path directly below a's (a NULL = the program itself)? */
+const struct cli_command *cli_child(const struct cli_program *program, const struct cli_command *parent,
+                                    const char *word); /* by its name, or a beginning that no other has; or NULL */
 const struct cli_command *cli_parent(const struct cli_program *program, const struct cli_command *command);
 const char *cli_name(const struct cli_command *command);
 bool cli_is_child(const struct cli_command *a, const struct cli_command *b);
+/* Tells that there is no such command, and what may have been meant. Returns the exit status. */
+int cli_fail_unknown(const struct cli_program *program, const char *word);
 /* Gives a flag's value its text, parsed. NULL, or Go's text of what is wrong with it. */
 const char *cli_assign(struct arena *arena, struct cli_value *value, const char *text);
 

@@ -1,169 +1,235 @@
-/* Shell completion: a small script that asks the program, which looks into its table of commands. The answers have
- * cobra's form (a candidate a line, then ":4", no file names), so scripts made by etcdctl work too. */
+/* Shell completion: what the last word of a command line may be. Scripts (cli_scripts.c) ask the program, which looks
+ * into its table; the answer has cobra's form, so scripts made by etcdctl work too. */
 #include "base/check.h"
 #include "cmd/cli.h"
+#include "cmd/cli_list.h"
 #include <stdio.h>
 
-static void add(struct buffer *out, const char *word, const char *dashes, const char *candidate)
+struct completion {
+    const struct cli_program *program;
+    struct buffer *out;
+    bool described;
+    const char *word; /* the one to complete */
+
+    /* What the words before it say. */
+    const struct cli_command *command;
+    char **given;
+    int given_count;
+    int plain;                      /* arguments that are no command */
+    bool flags_over;                /* after "--" */
+    bool helps;                     /* --help was given */
+    const struct cli_flag *pending; /* the word is its value */
+};
+
+static const struct cli_flag help_flag[] = {{"help", 'h', CLI_BOOL, "false", NULL, false, "what the command does"},
+                                            {0}};
+
+/* --- flags -------------------------------------------------------------------------------------------------------- */
+
+static struct cli_flag_list all_flags(const struct completion *c)
 {
-    struct buffer text = {0};
-    buffer_printf(&text, "%s%s", dashes, candidate);
-    if (text.len >= strlen(word) && strncmp((const char *)text.data, word, strlen(word)) == 0) {
-        buffer_printf(out, "%.*s\n", (int)text.len, (const char *)text.data);
-    }
-    buffer_free(&text);
+    struct cli_flag_list list = cli_flags_of(c->program, c->command);
+    cli_list_add(&list, help_flag);
+    cli_list_add(&list, c->program->globals);
+    return list;
 }
 
-static void add_flags(struct buffer *out, const char *word, const struct cli_flag *flags)
+/* The flag that a word "--name", "--name=..." or "-n" is. */
+static const struct cli_flag *flag_of(const struct completion *c, const char *word)
 {
-    for (; flags != NULL && flags->name != NULL; flags++) {
-        add(out, word, "--", flags->name);
-    }
-}
-
-static void add_allowed(struct buffer *out, const char *word, const char *allowed)
-{
-    while (*allowed != '\0') {
-        size_t len = strcspn(allowed, "|");
-        char item[64];
-        snprintf(item, sizeof item, "%.*s", (int)len, allowed);
-        add(out, word, "", item);
-        allowed += len + (allowed[len] == '|');
-    }
-}
-
-static const struct cli_flag *find_flag(const struct cli_flag *flags, const char *name)
-{
-    for (; flags != NULL && flags->name != NULL; flags++) {
-        if (strcmp(flags->name, name) == 0) {
-            return flags;
+    struct cli_flag_list list = all_flags(c);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct cli_flag *flag = list.flags[i];
+        size_t len = strlen(flag->name);
+        bool is_long = strncmp(word, "--", 2) == 0 && strncmp(word + 2, flag->name, len) == 0;
+        if (is_long && (word[2 + len] == '\0' || word[2 + len] == '=')) {
+            return flag;
+        }
+        if (flag->shorthand != 0 && word[1] == flag->shorthand && word[2] == '\0') {
+            return flag;
         }
     }
     return NULL;
 }
 
-/* Follows the words that are commands. */
-static const struct cli_command *walk(const struct cli_program *program, int count, char **words)
+static bool was_given(const struct completion *c, const struct cli_flag *flag)
 {
-    const struct cli_command *command = NULL;
-    for (int i = 0; i < count; i++) {
-        for (size_t j = 0; j < program->command_count; j++) {
-            const struct cli_command *c = &program->commands[j];
-            if (cli_is_child(command, c) && strcmp(cli_name(c), words[i]) == 0) {
-                command = c;
-                break;
+    for (int i = 0; i < c->given_count && strcmp(c->given[i], "--") != 0; i++) {
+        if (c->given[i][0] == '-' && flag_of(c, c->given[i]) == flag) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- candidates --------------------------------------------------------------------------------------------------- */
+
+static void offer(const struct completion *c, const char *begin, const char *candidate, const char *about)
+{
+    if (strncmp(candidate, begin, strlen(begin)) == 0) {
+        bool tell = c->described && about != NULL && *about != '\0';
+        buffer_printf(c->out, "%s%s%s\n", candidate, tell ? "\t" : "", tell ? about : "");
+    }
+}
+
+/* The parts of "a|b|c". */
+static void offer_parts(const struct completion *c, const char *begin, const char *parts, size_t len)
+{
+    const char *end = parts + len;
+    while (parts < end) {
+        char part[64];
+        const char *bar = memchr(parts, '|', (size_t)(end - parts));
+        int size = (int)((bar == NULL ? end : bar) - parts);
+        snprintf(part, sizeof part, "%.*s", size, parts);
+        offer(c, begin, part, NULL);
+        parts += size + 1;
+    }
+}
+
+static enum cli_directive offer_values(const struct completion *c, const struct cli_flag *flag, const char *begin)
+{
+    if (flag != NULL && flag->allowed != NULL) {
+        offer_parts(c, begin, flag->allowed, strlen(flag->allowed));
+    }
+    return CLI_COMPLETE_FILES;
+}
+
+static enum cli_directive offer_flags(const struct completion *c)
+{
+    struct cli_flag_list list = all_flags(c);
+    const char *equals = strchr(c->word, '=');
+    if (equals != NULL) {
+        return offer_values(c, flag_of(c, c->word), equals + 1);
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        const struct cli_flag *flag = list.flags[i];
+        char name[80];
+        if (flag->type != CLI_STRINGS && was_given(c, flag)) {
+            continue;
+        }
+        snprintf(name, sizeof name, "--%s", flag->name);
+        offer(c, c->word, name, flag->help);
+        if (flag->shorthand != 0 && c->word[1] != '-') {
+            snprintf(name, sizeof name, "-%c", flag->shorthand);
+            offer(c, c->word, name, flag->help);
+        }
+    }
+    return CLI_COMPLETE_NO_FILES;
+}
+
+static bool offer_children(const struct completion *c, const struct cli_command *parent)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->program->command_count; i++) {
+        const struct cli_command *child = &c->program->commands[i];
+        if (cli_is_child(parent, child)) {
+            any = true;
+            if (!child->hidden) {
+                offer(c, c->word, cli_name(child), child->brief);
             }
         }
     }
-    return command;
+    return any;
 }
 
-void cli_complete(const struct cli_program *program, int count, char **words, struct buffer *out)
+/* --- the line ----------------------------------------------------------------------------------------------------- */
+
+static void read_flag(struct completion *c, const char *word)
 {
-    CHECK(program->commands != NULL);
-    const char *word = count == 0 ? "" : words[count - 1];
-    const char *before = count < 2 ? "" : words[count - 2];
-    const struct cli_command *command = walk(program, count - 1, words);
-    const struct cli_command *parent = command == NULL ? NULL : cli_parent(program, command);
-    if (strncmp(before, "--", 2) == 0) {
-        const struct cli_flag *flag = find_flag(command == NULL ? NULL : command->flags, before + 2);
-        flag = flag != NULL ? flag : find_flag(program->globals, before + 2);
-        if (flag != NULL && flag->type != CLI_BOOL) {
-            add_allowed(out, word, flag->allowed == NULL ? "" : flag->allowed);
-            return;
+    const struct cli_flag *flag = flag_of(c, word);
+    c->flags_over = strcmp(word, "--") == 0;
+    c->helps = c->helps || flag == help_flag;
+    if (flag != NULL && flag->type != CLI_BOOL && strchr(word, '=') == NULL) {
+        c->pending = flag;
+    }
+}
+
+static void read_plain(struct completion *c, const char *word)
+{
+    bool may_be_command = !c->flags_over && c->plain == 0;
+    const struct cli_command *child = may_be_command ? cli_child(c->program, c->command, word) : NULL;
+    c->command = child != NULL ? child : c->command;
+    c->plain += child == NULL;
+}
+
+static void read_words(struct completion *c)
+{
+    for (int i = 0; i < c->given_count; i++) {
+        const char *word = c->given[i];
+        if (c->pending != NULL) {
+            c->pending = NULL;
+        } else if (!c->flags_over && word[0] == '-' && word[1] != '\0') {
+            read_flag(c, word);
+        } else {
+            read_plain(c, word);
         }
     }
-    if (*word == '-') {
-        add_flags(out, word, command == NULL ? NULL : command->flags);
-        add_flags(out, word, parent != NULL && parent->pass_flags ? parent->flags : NULL);
-        add_flags(out, word, program->globals);
-        return;
-    }
-    for (size_t i = 0; i < program->command_count; i++) {
-        const struct cli_command *c = &program->commands[i];
-        if (cli_is_child(command, c) && !c->hidden) {
-            add(out, word, "", cli_name(c));
+}
+
+/* "help": the rest of the line is a command. */
+static enum cli_directive offer_topics(const struct completion *c)
+{
+    const struct cli_command *topic = NULL;
+    bool behind = false;
+    for (int i = 0; i < c->given_count; i++) {
+        if (behind && c->given[i][0] != '-') {
+            topic = cli_child(c->program, topic, c->given[i]);
+            if (topic == NULL) {
+                return CLI_COMPLETE_NO_FILES;
+            }
         }
+        behind = behind || (c->given[i][0] != '-' && cli_child(c->program, NULL, c->given[i]) == c->command);
     }
+    offer_children(c, topic);
+    return CLI_COMPLETE_NO_FILES;
 }
 
-void cli_print_bash(const struct cli_program *program, struct buffer *out)
+static enum cli_directive offer_arguments(const struct completion *c)
 {
-    buffer_printf(out,
-                  "# bash completion for %1$s: source it, or put it into the folder of completions\n"
-                  "_%1$s() {\n"
-                  "    local line\n"
-                  "    COMPREPLY=()\n"
-                  "    while IFS= read -r line; do\n"
-                  "        [[ $line == :* ]] || COMPREPLY+=(\"$line\")\n"
-                  "    done < <(\"${COMP_WORDS[0]}\" __completeNoDesc \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
-                  "}\n"
-                  "complete -o default -F _%1$s %1$s\n",
-                  program->name);
+    const char *args = c->command == NULL ? "" : c->command->args;
+    if (c->command != NULL && strcmp(c->command->path, "help") == 0) {
+        return offer_topics(c);
+    }
+    if (c->plain == 0 && offer_children(c, c->command)) {
+        return CLI_COMPLETE_NO_FILES;
+    }
+    if (c->plain == 0 && args[0] == '[' && strchr(args, '|') != NULL) { /* "[bash|zsh]" */
+        offer_parts(c, c->word, args + 1, strcspn(args + 1, "]"));
+        return CLI_COMPLETE_NO_FILES;
+    }
+    return CLI_COMPLETE_FILES;
 }
 
-/* --- the commands that every program has -------------------------------------------------------------------------- */
-
-static int put_out(struct buffer *text)
+void cli_complete(const struct cli_program *program, int count, char **words, bool described, struct buffer *out)
 {
-    fwrite(text->data, 1, text->len, stdout);
-    buffer_free(text);
-    return CLI_OK;
+    struct completion c = {.program = program, .out = out, .described = described};
+    enum cli_directive directive = CLI_COMPLETE_NO_FILES;
+    c.word = count == 0 ? "" : words[count - 1];
+    c.given = words;
+    c.given_count = count == 0 ? 0 : count - 1;
+    read_words(&c);
+    if (c.pending != NULL) {
+        directive = offer_values(&c, c.pending, c.word);
+    } else if (c.word[0] == '-' && !c.flags_over) {
+        directive = offer_flags(&c);
+    } else if (!c.helps) {
+        directive = offer_arguments(&c);
+    }
+    buffer_printf(out, ":%d\n", directive);
 }
 
+/* As cobra's: the directive is told on standard error too, in words. */
 int cli_run_complete(struct cli_call *call)
 {
     struct buffer text = {0};
-    cli_complete(call->program, call->arg_count, call->args, &text);
-    buffer_printf(&text, ":4\n");
-    return put_out(&text);
-}
-
-int cli_run_markdown(struct cli_call *call)
-{
-    struct buffer text = {0};
-    cli_print_markdown(call->program, &text);
-    return put_out(&text);
-}
-
-int cli_run_options(struct cli_call *call)
-{
-    struct buffer text = {0};
-    cli_print_globals(call->program, &text);
-    return put_out(&text);
-}
-
-int cli_run_help(struct cli_call *call)
-{
-    struct buffer text = {0}, path = {0};
-    for (int i = 0; i < call->arg_count; i++) {
-        buffer_printf(&path, "%s%s", i == 0 ? "" : " ", call->args[i]);
+    if (call->arg_count == 0) {
+        return cli_fail(CLI_ERROR, "requires at least 1 arg(s), only received 0");
     }
-    const char *wanted = arena_printf(&call->arena, "%.*s", (int)path.len, (const char *)path.data);
-    const struct cli_command *command = cli_find(call->program, wanted);
-    buffer_free(&path);
-    if (command == NULL && call->arg_count > 0) {
-        printf("Unknown help topic [%s]\n", wanted);
-        cli_print_usage(call->program, NULL, &text);
-    } else {
-        cli_print_help(call->program, command, &text);
-    }
-    return put_out(&text);
-}
-
-int cli_run_completion(struct cli_call *call)
-{
-    struct buffer text = {0};
-    if (call->arg_count != 1) {
-        cli_fail(CLI_ERROR, "accepts 1 arg(s), received %d", call->arg_count);
-        cli_print_usage(call->program, call->command, &text);
-        fwrite(text.data, 1, text.len, stderr);
-        buffer_free(&text);
-        return CLI_ERROR;
-    }
-    if (strcmp(call->args[0], "bash") != 0) {
-        return cli_fail(CLI_ERROR, "completion for %s: not supported by kedge yet", call->args[0]);
-    }
-    cli_print_bash(call->program, &text);
-    return put_out(&text);
+    bool described = strcmp(call->command->path, "__complete") == 0;
+    cli_complete(call->program, call->arg_count, call->args, described, &text);
+    bool files = text.len > 1 && text.data[text.len - 2] == '0';
+    fwrite(text.data, 1, text.len, stdout);
+    fprintf(stderr, "Completion ended with directive: ShellCompDirective%s\n", files ? "Default" : "NoFileComp");
+    buffer_free(&text);
+    return CLI_OK;
 }

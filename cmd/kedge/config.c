@@ -4,6 +4,7 @@
 #include "base/gotext.h"
 #include "cmd/kedge/flags.h"
 #include "cmd/version.h"
+#include "cmd/wrap.h"
 #include "snapshot/backup_keep.h"
 #include "snapshot/backup_schedule.h"
 #include <arpa/inet.h>
@@ -232,8 +233,8 @@ static void print_help(void)
     struct buffer usage = {0}, help = {0};
     flags_print_usage(&usage);
     flags_print_help(&help);
-    fprintf(stderr, "%.*s", (int)usage.len, (const char *)usage.data);
-    printf("%.*s", (int)help.len, (const char *)help.data);
+    wrap_put(stderr, &usage);
+    wrap_put(stdout, &help);
     buffer_free(&usage);
     buffer_free(&help);
 }

@@ -1,6 +1,7 @@
 /* Reading flags from the command line and the environment, as Go's package flag and etcd's pkg/flags do it. */
 #include "cmd/kedge/flags.h"
 #include "base/gotext.h"
+#include "cmd/wrap.h"
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -211,6 +212,14 @@ void flags_print_usage(struct buffer *out)
                        "  kedge -h | --help\n    Show all flags.\n");
 }
 
+static void print_help_of(struct buffer *out, const struct flag_info *flag)
+{
+    bool later = flag->state == FLAG_LATER;
+    buffer_printf(out, "  --%s '%s'\n    ", flag->name, flag->preset);
+    wrap_words(out, flag->help == NULL ? "" : flag->help, 4, 4);
+    buffer_printf(out, "%s\n", later ? "(known from etcd, not supported by kedge yet)" : "");
+}
+
 void flags_print_help(struct buffer *out)
 {
     const char *section = NULL;
@@ -223,8 +232,7 @@ void flags_print_help(struct buffer *out)
             section = flag->section;
             buffer_printf(out, "\n%s:\n", section);
         }
-        buffer_printf(out, "  --%s '%s'\n    %s%s\n", flag->name, flag->preset, flag->help == NULL ? "" : flag->help,
-                      flag->state == FLAG_LATER ? "(known from etcd, not supported by kedge yet)" : "");
+        print_help_of(out, flag);
     }
 }
 

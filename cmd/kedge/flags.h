@@ -73,5 +73,6 @@ const char *flags_from_environment(struct config *c, char **env, struct flags_gi
 void flags_print_usage(struct buffer *out);    /* the short form, for stderr */
 void flags_print_help(struct buffer *out);     /* every flag */
 void flags_print_markdown(struct buffer *out); /* docs/kedge.md */
+void flags_print_man(struct buffer *out);      /* the manual page */
 
 #endif

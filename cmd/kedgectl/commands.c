@@ -161,13 +161,23 @@ static const struct cli_flag make_mirror_flags[] = {
 static const char check_perf_about[] =
     "Puts random keys for a minute, with 256 bytes in the key and 1024 in the value, and deletes them again: 150 a second\n"
     "over 50 connections (s), 1,000 over 200 (m), 8,000 over 500 (l) or 15,000 over 1,000 (xl). It fails if less than nine\n"
-    "tenths of that are taken, one takes longer than half a second, or times differ by more than a tenth (as standard\n"
-    "deviation). Begins only if no key has the prefix yet.";
+    "tenths of that are taken, one takes longer than half a second, or the times' standard deviation is more than a\n"
+    "tenth of a second. Begins only if no key has the prefix yet.";
 
 static const char check_datascale_about[] =
     "Puts 10,000 (s), 100,000 (m), 1,000,000 (l) or 3,000,000 (xl) random keys of 1024 bytes with their values, as fast as\n"
     "they are taken, and compares what the first endpoint's /metrics tells of its memory before and after. Then deletes\n"
     "them. Begins only if no key has the prefix yet.";
+
+static const char completion_about[] =
+    "Load it in the running shell, or put it where the shell looks for such scripts at its start:\n"
+    "\n"
+    "    source <(kedgectl completion bash)\n"
+    "    source <(kedgectl completion zsh)\n"
+    "    kedgectl completion fish | source\n"
+    "    kedgectl completion powershell | Out-String | Invoke-Expression\n"
+    "\n"
+    "make install puts them into place for bash, zsh and fish.";
 
 static const char make_mirror_about[] =
     "Copies the keys as they are at one revision, then follows the changes in their order until it is interrupted. Both\n"
@@ -176,6 +186,25 @@ static const char make_mirror_about[] =
 
 static const char member_add_about[] =
     "Prints what the new member is to be started with. It is started after this command.";
+
+static const struct cli_flag user_add_flags[] = {
+    {"interactive", 0, CLI_BOOL, "true", NULL, false, "ask for the password; =false: read it from standard input"},
+    {"new-user-password", 0, CLI_STRING, "", NULL, false, "the password"},
+    BOOL("no-password", "a user without a password, known by a certificate's common name only"),
+    END,
+};
+static const struct cli_flag user_passwd_flags[] = {
+    {"interactive", 0, CLI_BOOL, "true", NULL, false, "ask for the password; =false: read it from standard input"},
+    END,
+};
+static const struct cli_flag user_get_flags[] = {BOOL("detail", "print the permissions of the roles too"), END};
+static const struct cli_flag role_flags[] = {
+    BOOL("prefix", "all keys that begin with <key>"),
+    BOOL("from-key", "all keys from <key> on, in the order of bytes"),
+    END,
+};
+
+static const char auth_later[] = "Users, roles and passwords come together with the server's authentication.";
 
 static const char put_about[] =
     "A <value> that begins with a dash would be taken for a flag: put \"--\" before it. Without a <value> it is read\n"
@@ -221,6 +250,7 @@ static const char watch_about[] =
 #define TOP(path, group, args, brief, about, flags, run) {path, group, args, brief, about, flags, false, false, false, run}
 #define GROUP(path, group, brief) {path, group, "", brief, NULL, NULL, false, false, false, NULL}
 #define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, true, NULL}
+#define AUTH_LATER(path, args, brief, flags) {path, NULL, args, brief, auth_later, flags, false, false, true, NULL}
 #define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, false, run}
 
 static const struct cli_command commands[] = {
@@ -267,31 +297,32 @@ static const struct cli_command commands[] = {
     MISSING("elect", CONCURRENCY, "<election> [proposal]", "Take part in an election, or observe it"),
 
     GROUP("auth", AUTHENTICATION, "Authentication on and off"),
-    MISSING("auth enable", NULL, "", "Turn it on"),
-    MISSING("auth disable", NULL, "", "Turn it off"),
-    MISSING("auth status", NULL, "", "Print whether it is on"),
+    AUTH_LATER("auth enable", "", "Turn it on", NULL),
+    AUTH_LATER("auth disable", "", "Turn it off", NULL),
+    AUTH_LATER("auth status", "", "Print whether it is on", NULL),
     GROUP("user", AUTHENTICATION, "Users"),
-    MISSING("user add", NULL, "<user>", "Add a user"),
-    MISSING("user delete", NULL, "<user>", "Delete a user"),
-    MISSING("user get", NULL, "<user>", "Print a user's roles"),
-    MISSING("user list", NULL, "", "Print all users"),
-    MISSING("user passwd", NULL, "<user>", "Change a user's password"),
-    MISSING("user grant-role", NULL, "<user> <role>", "Give a role to a user"),
-    MISSING("user revoke-role", NULL, "<user> <role>", "Take a role from a user"),
+    AUTH_LATER("user add", "<user>", "Add a user", user_add_flags),
+    AUTH_LATER("user delete", "<user>", "Delete a user", NULL),
+    AUTH_LATER("user get", "<user>", "Print a user's roles", user_get_flags),
+    AUTH_LATER("user list", "", "Print all users", NULL),
+    AUTH_LATER("user passwd", "<user>", "Change a user's password", user_passwd_flags),
+    AUTH_LATER("user grant-role", "<user> <role>", "Give a role to a user", NULL),
+    AUTH_LATER("user revoke-role", "<user> <role>", "Take a role from a user", NULL),
     GROUP("role", AUTHENTICATION, "Roles"),
-    MISSING("role add", NULL, "<role>", "Add a role"),
-    MISSING("role delete", NULL, "<role>", "Delete a role"),
-    MISSING("role get", NULL, "<role>", "Print a role's permissions"),
-    MISSING("role list", NULL, "", "Print all roles"),
-    MISSING("role grant-permission", NULL, "<role> <type> <key> [endkey]", "Give a permission to a role"),
-    MISSING("role revoke-permission", NULL, "<role> <key> [endkey]", "Take a permission from a role"),
+    AUTH_LATER("role add", "<role>", "Add a role", NULL),
+    AUTH_LATER("role delete", "<role>", "Delete a role", NULL),
+    AUTH_LATER("role get", "<role>", "Print a role's permissions", NULL),
+    AUTH_LATER("role list", "", "Print all roles", NULL),
+    AUTH_LATER("role grant-permission", "<role> <type> <key> [endkey]", "Give a permission to a role", role_flags),
+    AUTH_LATER("role revoke-permission", "<role> <key> [endkey]", "Take a permission from a role", role_flags),
 
     GROUP("check", UTILITY, "Measure a cluster"),
     VERB("check perf", "", "Measure how fast and how evenly it takes writes", check_perf_about, check_perf_flags,
          verb_check_perf),
     VERB("check datascale", "", "Measure how much memory its first endpoint needs for more keys", check_datascale_about,
          check_datascale_flags, verb_check_datascale),
-    TOP("completion", UTILITY, "bash", "Print a script that completes command lines", NULL, NULL, cli_run_completion),
+    TOP("completion", UTILITY, "[bash|zsh|fish|powershell]", "Print a script that completes command lines",
+        completion_about, NULL, cli_run_completion),
     TOP("help", UTILITY, "[command]", "Say what a command does", NULL, NULL, cli_run_help),
     TOP("make-mirror", UTILITY, "<destination>", "Copy keys to another cluster, and every change after that",
         make_mirror_about, make_mirror_flags, verb_make_mirror),

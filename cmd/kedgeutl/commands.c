@@ -52,7 +52,7 @@ static const struct cli_command commands[] = {
      commands_restore_about, commands_restore_flags, false, false, false, commands_snapshot_restore},
     {"snapshot status", NULL, "<filename>", "Print what a backup holds", status_about, NULL, false, false, false,
      commands_snapshot_status},
-    VERB("completion", "bash", "Print a script that completes command lines", NULL, cli_run_completion),
+    VERB("completion", "[bash|zsh|fish|powershell]", "Print a script that completes command lines", NULL, cli_run_completion),
     VERB("help", "[command]", "Say what a command does", NULL, cli_run_help),
     VERB("version", "", "Print the version", NULL, run_version),
     HIDDEN("__complete", cli_run_complete),

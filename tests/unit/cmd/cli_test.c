@@ -1,9 +1,8 @@
-/* The command line's syntax, with a small table of its own; then what is made from the tables of the real programs:
- * usage, completion, documentation. */
+/* The command line's syntax, with a small table of its own. What is made from the tables of the real programs:
+ * cli_text_test.c. */
 #include "cmd/cli.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/kedgectl/watch_args.h"
-#include "cmd/kedgeutl/commands.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,7 +63,7 @@ static const struct cli_command commands[] = {
     {"dash", "Group", "", "Runs", NULL, do_flags, false, false, false, run_do},
     {"sub", "Group", "", "A group", NULL, NULL, false, false, false, NULL},
     {"sub do", NULL, "", "Does it too", NULL, do_flags, false, false, false, run_do},
-    {"later", "Group", "", "Will do it", NULL, NULL, false, false, true, NULL},
+    {"later", "Group", "", "Will do it", "It comes with the rest.", do_flags, false, false, true, NULL},
 };
 static const struct cli_program program = {"prog", "etcdprog", "A program.", "PROG", globals, commands, 5};
 
@@ -161,7 +160,9 @@ static void test_what_is_not_there_yet_is_refused_by_name(void **state)
 {
     (void)state;
     assert_int_equal(RUN("later", "--any", "thing"), CLI_BAD_FEATURE);
-    expect_output("Error: prog later: not supported by kedge yet");
+    expect_output("Error: prog later: not supported by kedge yet. It comes with the rest.\n");
+    assert_int_equal(RUN("later", "--flag", "--help"), 0); /* but what it will be can be asked for */
+    expect_output("Will do it\n\nIt comes with the rest.\n\nNot supported by kedge yet.\n\nUsage:\n");
     assert_int_equal(RUN("do", "--future=x"), CLI_ERROR);
     expect_output("Error: --future: not supported by kedge yet");
     assert_int_equal(RUN("do", "--future="), 0);
@@ -200,93 +201,6 @@ static void test_help_is_asked_for_in_two_ways(void **state)
     expect_output("Does it\n\nUsage:\n  prog do <what> [flags]\n\nFlags:\n  -f, --flag         a switch\n");
     assert_int_equal(RUN("-h"), 0);
     expect_output("Group:\n  do          Does it\n");
-}
-
-/* --- made from the tables ----------------------------------------------------------------------------------------- */
-
-static void expect_file(const char *path, const struct buffer *text)
-{
-    static char recorded[65536];
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    size_t len = fread(recorded, 1, sizeof recorded, file);
-    fclose(file);
-    if (len != text->len || memcmp(recorded, text->data, len) != 0) {
-        fail_msg("%s isn't what the table of commands gives; make it again with: build/%.8s __markdown >%s", path,
-                 path + 5, path);
-    }
-}
-
-static void test_the_documentation_is_what_the_tables_give(void **state)
-{
-    (void)state;
-    struct buffer text = {0};
-    cli_print_markdown(&kedgectl, &text);
-    expect_file("docs/kedgectl.md", &text);
-    text.len = 0;
-    cli_print_markdown(&kedgeutl, &text);
-    expect_file("docs/kedgeutl.md", &text);
-    buffer_free(&text);
-}
-
-static bool has_line(const struct buffer *text, const char *line)
-{
-    char whole[128];
-    snprintf(whole, sizeof whole, "\n%s\n", line);
-    return memmem(text->data, text->len, whole, strlen(whole)) != NULL;
-}
-
-static void test_completion_offers_every_command_and_flag_of_the_table(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < kedgectl.command_count; i++) {
-        const struct cli_command *c = &kedgectl.commands[i];
-        const struct cli_command *parent = cli_parent(&kedgectl, c);
-        struct buffer out = {0};
-        char *words[] = {parent == NULL ? "" : (char *)(uintptr_t)parent->path, ""};
-        buffer_append(&out, "\n", 1);
-        cli_complete(&kedgectl, parent == NULL ? 1 : 2, parent == NULL ? words + 1 : words, &out);
-        assert_true(has_line(&out, cli_name(c)) == !c->hidden);
-        for (const struct cli_flag *f = c->flags; f != NULL && f->name != NULL; f++) {
-            struct buffer flags = {0};
-            char flag[64], path[64], *given[] = {path, NULL, "-"};
-            snprintf(path, sizeof path, "%s", c->path);
-            snprintf(flag, sizeof flag, "--%s", f->name);
-            given[1] = strchr(path, ' ') == NULL ? "" : strchr(path, ' ') + 1;
-            path[strcspn(path, " ")] = '\0';
-            buffer_append(&flags, "\n", 1);
-            cli_complete(&kedgectl, 3, given, &flags);
-            assert_true(has_line(&flags, flag));
-            buffer_free(&flags);
-        }
-        buffer_free(&out);
-    }
-}
-
-static void test_usage_shows_every_flag_of_the_table(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < kedgectl.command_count; i++) {
-        struct buffer out = {0};
-        cli_print_usage(&kedgectl, &kedgectl.commands[i], &out);
-        for (const struct cli_flag *f = kedgectl.commands[i].flags; f != NULL && f->name != NULL; f++) {
-            char flag[64];
-            snprintf(flag, sizeof flag, "--%s ", f->name);
-            assert_non_null(memmem(out.data, out.len, flag, strlen(flag)));
-        }
-        buffer_free(&out);
-    }
-}
-
-static void test_the_completion_script_is_valid_bash(void **state)
-{
-    (void)state;
-    struct buffer text = {0};
-    cli_print_bash(&kedgectl, &text);
-    FILE *shell = popen("bash -n", "w");
-    fwrite(text.data, 1, text.len, shell);
-    assert_int_equal(pclose(shell), 0);
-    buffer_free(&text);
 }
 
 /* --- watch's arguments -------------------------------------------------------------------------------------------- */
@@ -339,10 +253,6 @@ int main(void)
         cmocka_unit_test(test_variables_stand_in_for_inherited_flags_only),
         cmocka_unit_test(test_texts_have_the_name_that_the_program_was_called_by),
         cmocka_unit_test(test_help_is_asked_for_in_two_ways),
-        cmocka_unit_test(test_the_documentation_is_what_the_tables_give),
-        cmocka_unit_test(test_completion_offers_every_command_and_flag_of_the_table),
-        cmocka_unit_test(test_usage_shows_every_flag_of_the_table),
-        cmocka_unit_test(test_the_completion_script_is_valid_bash),
         cmocka_unit_test(test_watch_takes_key_range_flags_and_a_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
