@@ -81,7 +81,7 @@ static const struct snapshot_restore_member *members_of(struct config *c)
     struct snapshot_restore_member *members = arena_zalloc(&c->arena, (c->initial_member_count + 1) * sizeof *members);
     for (size_t i = 0; i < c->initial_member_count; i++) {
         const struct url_list *urls = &c->initial_members[i].peer_urls;
-        const char **texts = arena_alloc(&c->arena, (urls->count + 1) * sizeof *texts);
+        const char **texts = arena_zalloc(&c->arena, (urls->count + 1) * sizeof *texts);
         for (size_t k = 0; k < urls->count; k++) {
             texts[k] = urls->items[k].text;
         }
