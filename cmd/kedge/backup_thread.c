@@ -75,6 +75,9 @@ bool backup_thread_stop(struct backup_thread *thread)
     if (pthread_timedjoin_np(thread->thread, NULL, &until) != 0) {
         return false;
     }
+    struct list left; /* nobody is told any more; what they are about ends with the process */
+    list_init(&left);
+    mailbox_take(&thread->finished, &left);
     mailbox_destroy(&thread->jobs);
     mailbox_destroy(&thread->finished);
     return true;

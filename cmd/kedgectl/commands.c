@@ -210,6 +210,10 @@ static const char put_about[] =
     "A <value> that begins with a dash would be taken for a flag: put \"--\" before it. Without a <value> it is read\n"
     "from standard input, unless --ignore-value is given.";
 
+static const char backup_now_about[] =
+    "It is taken by the server that is asked, unless another member of its cluster is at one. Without --command-timeout\n"
+    "it may take as long as it takes; the server goes on with it when this command is interrupted.";
+
 static const char snapshot_save_about[] =
     "The file is written as FILE.part and gets its name when it is whole: compared\n"
     "with the server's checksum, each page of it read again, and on the disk. Until\n"
@@ -286,6 +290,13 @@ static const struct cli_command commands[] = {
     VERB("alarm disarm", "", "Take back all alarms", NULL, NULL, verb_alarm_disarm),
     MISSING("defrag", MAINTENANCE, "", "Give free space back to the file system"),
     TOP("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member", NULL, NULL, verb_move_leader),
+    GROUP("backup", MAINTENANCE, "Backups that servers take themselves (kedge's --backup-dir)"),
+    VERB("backup list", "", "Print the backups in a server's target", NULL, NULL, verb_backup_list),
+    VERB("backup now", "", "Have a server take one", backup_now_about, NULL, verb_backup_now),
+    VERB("backup verify", "[name]", "Have a server read one as a restore would; the newest without a name", NULL, NULL,
+         verb_backup_verify),
+    VERB("backup status", "", "Print schedule, last backup and last failure of each server", NULL, NULL,
+         verb_backup_status),
     GROUP("snapshot", MAINTENANCE, "Backups"),
     VERB("snapshot save", "<filename>", "Write a backup to a file", snapshot_save_about, NULL, verb_snapshot_save),
     GROUP("downgrade", MAINTENANCE, "Going back to an older version"),

@@ -9,6 +9,7 @@ cli_run verb_lease_grant, verb_lease_revoke, verb_lease_timetolive, verb_lease_l
 cli_run verb_endpoint_health, verb_endpoint_status, verb_endpoint_hashkv;
 cli_run verb_member_list, verb_member_add, verb_member_remove, verb_member_update, verb_member_promote,
     verb_move_leader;
+cli_run verb_backup_list, verb_backup_now, verb_backup_verify, verb_backup_status;
 cli_run verb_make_mirror, verb_check_perf, verb_check_datascale;
 cli_run verb_alarm_list, verb_alarm_disarm, verb_snapshot_save, verb_version;
 
