@@ -94,3 +94,10 @@ void call_resume(struct call *call)
 {
     call->ops->resume(call);
 }
+
+void call_wait(struct call *call)
+{
+    if (call->ops->wait != NULL) {
+        call->ops->wait(call);
+    }
+}

@@ -170,6 +170,9 @@ void call_send_framed(struct call *call, const struct call_part *parts, size_t c
 /* Sends the response headers now (Watch: clients wait for them). No effect the second time. */
 void call_headers(struct call *call);
 
+/* The call waits for what other calls have to do first: it gives its lane's credit back, or they might never get in. */
+void call_wait(struct call *call);
+
 /* False when as much is queued as the stream may hold (64 KiB): wait for on_writable. */
 bool call_writable(struct call *call);
 size_t call_queued(const struct call *call); /* bytes that call_send queued and the socket has not taken yet */
@@ -196,6 +199,7 @@ struct call_ops {
     size_t (*queued)(const struct call *call);
     void (*hold)(struct call *call);
     void (*resume)(struct call *call);
+    void (*wait)(struct call *call); /* NULL: its calls take no credit */
 };
 
 #endif

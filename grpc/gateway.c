@@ -6,6 +6,8 @@
 #include "grpc/gateway_stream.h"
 #include "grpc/json.h"
 #include "grpc/services.h"
+#include "grpc/v3election.pb-c.h"
+#include "grpc/v3lock.pb-c.h"
 #include "kv/rpc.pb-c.h"
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +15,7 @@
 
 struct gateway_route {
     const char *path, *method;
-    const ProtobufCMessageDescriptor *request; /* NULL: the service does not exist yet */
+    const ProtobufCMessageDescriptor *request;
     bool stream;
 };
 
@@ -64,13 +66,13 @@ static const struct gateway_route gateway_routes[] = {
     {"/v3/auth/role/delete", "/etcdserverpb.Auth/RoleDelete", &etcdserverpb__auth_role_delete_request__descriptor, false},
     {"/v3/auth/role/grant", "/etcdserverpb.Auth/RoleGrantPermission", &etcdserverpb__auth_role_grant_permission_request__descriptor, false},
     {"/v3/auth/role/revoke", "/etcdserverpb.Auth/RoleRevokePermission", &etcdserverpb__auth_role_revoke_permission_request__descriptor, false},
-    {"/v3/election/campaign", "/v3electionpb.Election/Campaign", NULL, false},
-    {"/v3/election/proclaim", "/v3electionpb.Election/Proclaim", NULL, false},
-    {"/v3/election/leader", "/v3electionpb.Election/Leader", NULL, false},
-    {"/v3/election/observe", "/v3electionpb.Election/Observe", NULL, true},
-    {"/v3/election/resign", "/v3electionpb.Election/Resign", NULL, false},
-    {"/v3/lock/lock", "/v3lockpb.Lock/Lock", NULL, false},
-    {"/v3/lock/unlock", "/v3lockpb.Lock/Unlock", NULL, false},
+    {"/v3/election/campaign", "/v3electionpb.Election/Campaign", &v3electionpb__campaign_request__descriptor, false},
+    {"/v3/election/proclaim", "/v3electionpb.Election/Proclaim", &v3electionpb__proclaim_request__descriptor, false},
+    {"/v3/election/leader", "/v3electionpb.Election/Leader", &v3electionpb__leader_request__descriptor, false},
+    {"/v3/election/observe", "/v3electionpb.Election/Observe", &v3electionpb__leader_request__descriptor, true},
+    {"/v3/election/resign", "/v3electionpb.Election/Resign", &v3electionpb__resign_request__descriptor, false},
+    {"/v3/lock/lock", "/v3lockpb.Lock/Lock", &v3lockpb__lock_request__descriptor, false},
+    {"/v3/lock/unlock", "/v3lockpb.Lock/Unlock", &v3lockpb__unlock_request__descriptor, false},
 };
 /* clang-format on */
 

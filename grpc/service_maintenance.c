@@ -239,7 +239,7 @@ static const struct call_route routes[] = {
     {"/etcdserverpb.Maintenance/MoveLeader", CALL_UNARY, CALL_CONTROL, &etcdserverpb__move_leader_request__descriptor,
      &etcdserverpb__move_leader_response__descriptor, move_leader, NULL},
     {"/etcdserverpb.Maintenance/Downgrade", CALL_UNARY, CALL_CONTROL, &etcdserverpb__downgrade_request__descriptor,
-     &etcdserverpb__downgrade_response__descriptor, service_not_yet, NULL},
+     &etcdserverpb__downgrade_response__descriptor, service_downgrade, NULL},
     {"/etcdserverpb.Maintenance/Snapshot", CALL_SERVER_STREAM, CALL_CONTROL,
      &etcdserverpb__snapshot_request__descriptor, &etcdserverpb__snapshot_response__descriptor, service_snapshot, NULL},
 };

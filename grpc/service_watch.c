@@ -7,6 +7,7 @@
 #define PULL_BYTES ((size_t)64 * 1024)
 
 struct watch_call {
+    struct service_watcher watcher;
     struct call *call;
     struct services *services;
     struct watch_stream *stream;
@@ -25,7 +26,13 @@ static void enlist(struct watch_call *watch)
 void service_watch_ready(struct watch_stream *stream, void *stream_arg)
 {
     (void)stream;
-    struct watch_call *watch = stream_arg;
+    struct service_watcher *watcher = stream_arg;
+    watcher->ready(watcher);
+}
+
+static void become_ready(struct service_watcher *watcher)
+{
+    struct watch_call *watch = container_of(watcher, struct watch_call, watcher);
     watch->ready = true;
     enlist(watch);
 }
@@ -157,7 +164,8 @@ static void open_watch(void *service, struct call *call)
     watch->call = call;
     watch->services = services;
     list_init(&watch->node);
-    watch->stream = watch_stream_open(core_watch(services->core), watch, core_now_ms(services->core));
+    watch->watcher.ready = become_ready;
+    watch->stream = watch_stream_open(core_watch(services->core), &watch->watcher, core_now_ms(services->core));
     call->state = watch;
     call->handler = &handler;
 }

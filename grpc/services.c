@@ -195,6 +195,8 @@ void services_register(struct services *services, struct server *server)
     service_cluster(services, server);
     service_maintenance(services, server);
     service_auth(services, server);
+    service_lock(services, server);
+    service_election(services, server);
     service_health(services, server);
 }
 

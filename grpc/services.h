@@ -38,7 +38,7 @@ int services_check(const void *owner, const ProtobufCMessage *request);
 /* Is this range one that a learner does not answer (ERR_NOT_SUPPORTED_FOR_LEARNER)? */
 bool services_refuse_learner(struct services *services, const Etcdserverpb__RangeRequest *range);
 
-/* The hub's ready callback: kv/watch.h, watch_config.ready. */
+/* The hub's ready callback (kv/watch.h, watch_config.ready): passed on to who opened the stream. */
 struct watch_stream;
 void service_watch_ready(struct watch_stream *stream, void *stream_arg);
 
@@ -51,6 +51,11 @@ struct service_task {
 };
 void service_task_add(struct services *services, struct service_task *task); /* from anywhere in a turn */
 void service_task_remove(struct service_task *task);                         /* no effect if it is not added */
+
+/* The argument of a watch stream: its owner's, embedded. ready: there is something to pull, not now but soon. */
+struct service_watcher {
+    void (*ready)(struct service_watcher *watcher);
+};
 
 /* Proposes and answers the call with what comes of it. `after` (may be NULL) runs instead of the reply on success. */
 struct service_write {
@@ -67,6 +72,8 @@ void service_not_yet(void *service, struct call *call, const ProtobufCMessage *m
 
 /* Maintenance.Snapshot. */
 void service_snapshot(void *service, struct call *call, const ProtobufCMessage *message);
+/* Maintenance.Downgrade. */
+void service_downgrade(void *service, struct call *call, const ProtobufCMessage *message);
 
 void service_kv(struct services *services, struct server *server);
 void service_watch(struct services *services, struct server *server);
@@ -74,6 +81,8 @@ void service_lease(struct services *services, struct server *server);
 void service_cluster(struct services *services, struct server *server);
 void service_maintenance(struct services *services, struct server *server);
 void service_auth(struct services *services, struct server *server);
+void service_lock(struct services *services, struct server *server);
+void service_election(struct services *services, struct server *server);
 void service_health(struct services *services, struct server *server);
 
 bool service_watch_run(struct services *services); /* pulls for streams that have become ready */

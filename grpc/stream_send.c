@@ -408,6 +408,11 @@ static void resume(struct call *call)
     }
 }
 
+static void give_lane(struct call *call)
+{
+    lane_give(of(call));
+}
+
 static struct bytes metadata(const struct call *call, const char *name)
 {
     const struct stream *s = container_of(call, struct stream, call);
@@ -434,4 +439,5 @@ const struct call_ops stream_ops = {
     .queued = queued,
     .hold = hold,
     .resume = resume,
+    .wait = give_lane,
 };
