@@ -6,6 +6,7 @@
 #include "cmd/kedge/leadership.h"
 #include "cmd/kedge/member.h"
 #include "cmd/kedge/peers.h"
+#include "cmd/kedge/process_metrics.h"
 #include "cmd/version.h"
 #include "grpc/gateway.h"
 #include "grpc/metrics_page.h"
@@ -40,6 +41,7 @@ struct serving {
     struct leadership leadership;
     struct backup backup;
     struct metrics_page metrics;
+    struct metrics_source process_metrics;
     struct http_port *ports; /* metrics and peer listeners */
     size_t port_count;
     struct loop_hook core_hook;
@@ -308,6 +310,8 @@ static void open_client_ports(struct serving *serving)
     metrics_page_init(&serving->metrics);
     backup_start(&serving->backup, &serving->member, &serving->peers, serving->server);
     metrics_page_add(&serving->metrics, &serving->backup.metrics);
+    serving->process_metrics.print = process_metrics_print;
+    metrics_page_add(&serving->metrics, &serving->process_metrics);
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         const struct url *url = &config->listen_client_urls.items[i];
         char reason[256];
