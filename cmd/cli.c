@@ -19,6 +19,44 @@ int cli_fail(int status, const char *format, ...)
     return status;
 }
 
+int cli_fail_usage(const struct cli_call *call, const char *format, ...)
+{
+    struct buffer usage = {0};
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    cli_print_usage(call->program, call->command, &usage);
+    buffer_append(&usage, "\n", 1);
+    cli_fail(CLI_ERROR, "%s", text);
+    wrap_put(stderr, &usage);
+    buffer_free(&usage);
+    return call->program->repeats_errors ? cli_fail(CLI_ERROR, "%s", text) : CLI_ERROR;
+}
+
+int cli_require(const struct cli_call *call, const char *const *names)
+{
+    struct buffer missing = {0};
+    int status = 0;
+    for (; *names != NULL; names++) {
+        if (!cli_given(call, *names)) {
+            buffer_printf(&missing, "%s\"%s\"", missing.len == 0 ? "" : ", ", *names);
+        }
+    }
+    if (missing.len > 0) {
+        status = cli_fail_usage(call, "required flag(s) %.*s not set", (int)missing.len, (const char *)missing.data);
+    }
+    buffer_free(&missing);
+    return status;
+}
+
+int cli_expect_args(const struct cli_call *call, int count)
+{
+    return call->arg_count == count ? 0
+                                    : cli_fail_usage(call, "accepts %d arg(s), received %d", count, call->arg_count);
+}
+
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
 static const struct cli_flag help_flag[] = {{"help", 'h', CLI_BOOL, "false", NULL, false, NULL}, {0}};
@@ -317,12 +355,11 @@ static const struct cli_command *find_command(struct cli_call *call, int *argc, 
     }
 }
 
-static int show(void (*print)(const struct cli_program *, const struct cli_command *, struct buffer *),
-                const struct cli_call *call, FILE *to)
+static int show_help(const struct cli_call *call)
 {
     struct buffer text = {0};
-    print(call->program, call->command, &text);
-    wrap_put(to, &text);
+    cli_print_help(call->program, call->command, &text);
+    wrap_put(stdout, &text);
     buffer_free(&text);
     return CLI_OK;
 }
@@ -350,18 +387,15 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
         return fail_later(call->program, command);
     }
     if (!good) {
-        cli_fail(CLI_ERROR, "%s", error);
-        show(cli_print_usage, call, stderr);
-        fputc('\n', stderr);
-        return CLI_ERROR;
+        return cli_fail_usage(call, "%s", error);
     }
     if (cli_bool(call, "help")) {
-        return show(cli_print_help, call, stdout);
+        return show_help(call);
     }
     if (unknown != NULL) {
         return cli_fail_unknown(call->program, unknown);
     }
-    return command == NULL || command->run == NULL ? show(cli_print_help, call, stdout) : command->run(call);
+    return command == NULL || command->run == NULL ? show_help(call) : command->run(call);
 }
 
 /* Scripts that know etcd's tools look for their names, in "etcdctl version: 3.7.1" for instance. */

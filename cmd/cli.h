@@ -57,6 +57,7 @@ struct cli_program {
     const struct cli_flag *globals;
     const struct cli_command *commands;
     size_t command_count;
+    bool repeats_errors; /* what is wrong with the command line is told once more at the end, as etcdutl does */
 };
 
 struct cli_value {
@@ -107,6 +108,13 @@ const struct cli_command *cli_find(const struct cli_program *program, const char
 
 /* "Error: ..." on stderr; returns the status. */
 int cli_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a command line that is wrong, in cobra's form: with the command's usage behind it. Returns CLI_ERROR. */
+int cli_fail_usage(const struct cli_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Were these flags given (names in the order of the alphabet, NULL-terminated)? 0, or the exit status after a message.
+ */
+int cli_require(const struct cli_call *call, const char *const *names);
+/* Has the command so many arguments? 0, or the exit status after cobra's message. */
+int cli_expect_args(const struct cli_call *call, int count);
 
 /* --- what else comes from the table ------------------------------------------------------------------------------- */
 

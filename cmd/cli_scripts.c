@@ -1,7 +1,6 @@
 /* Scripts that complete command lines in shells. Each asks the program itself (__complete), so that it never is older
  * than the program. %1$s is the program's name. */
 #include "cmd/cli.h"
-#include "cmd/wrap.h"
 #include <stdio.h>
 
 /* bash parts words at "=" too: "--write-out" "=" "js" is put together again before the program is asked, and only the
@@ -123,13 +122,8 @@ int cli_run_completion(struct cli_call *call)
         buffer_free(&text);
         return CLI_OK;
     }
-    if (call->arg_count != 1) {
-        cli_fail(CLI_ERROR, "accepts 1 arg(s), received %d", call->arg_count);
-    } else {
-        cli_fail(CLI_ERROR, "invalid argument \"%s\" for \"%s completion\"", call->args[0], call->program->name);
-    }
-    cli_print_usage(call->program, call->command, &text);
-    wrap_put(stderr, &text);
-    buffer_free(&text);
-    return CLI_ERROR;
+    int status = cli_expect_args(call, 1);
+    return status != 0 ? status
+                       : cli_fail_usage(call, "invalid argument \"%s\" for \"%s completion\"", call->args[0],
+                                        call->program->name);
 }

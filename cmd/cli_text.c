@@ -148,6 +148,12 @@ void cli_print_usage(const struct cli_program *program, const struct cli_command
         buffer_printf(out, "\nFlags:\n");
         print_flags(out, &list);
     }
+    if (program->globals != NULL && cli_find(program, "options") == NULL) {
+        struct cli_flag_list globals = {0};
+        cli_list_add(&globals, program->globals);
+        buffer_printf(out, "\nFlags of all commands:\n");
+        print_flags(out, &globals);
+    }
     if (has_children(program, command)) {
         buffer_printf(out, "\nUse \"%s%s%s [command] --help\" for more about a command.\n", program->name,
                       command == NULL ? "" : " ", command == NULL ? "" : command->path);
@@ -171,9 +177,6 @@ void cli_print_help(const struct cli_program *program, const struct cli_command 
     if (options) {
         buffer_printf(out, "%sUse \"%s options\" for the flags that all commands have.\n",
                       has_children(program, command) ? "" : "\n", program->name);
-    } else if (command == NULL && program->globals != NULL) {
-        buffer_append(out, "\n", 1);
-        cli_print_globals(program, out);
     }
 }
 

@@ -87,6 +87,7 @@ static size_t distance(const char *a, const char *b)
 int cli_fail_unknown(const struct cli_program *program, const char *word)
 {
     struct buffer similar = {0};
+    bool told = false;
     for (size_t i = 0; i < program->command_count; i++) {
         const struct cli_command *c = &program->commands[i];
         bool close = distance(word, cli_name(c)) <= 2 || strncasecmp(cli_name(c), word, strlen(word)) == 0;
@@ -94,11 +95,16 @@ int cli_fail_unknown(const struct cli_program *program, const char *word)
             buffer_printf(&similar, "\t%s\n", cli_name(c));
         }
     }
-    fprintf(stderr, "Error: unknown command \"%s\" for \"%s\"\n", word, program->name);
-    if (similar.len > 0) {
-        fprintf(stderr, "\nDid you mean this?\n%.*s\n", (int)similar.len, (const char *)similar.data);
+    buffer_append(&similar, "", 1);
+    const char *hint = similar.len > 1 ? "\n\nDid you mean this?\n" : "";
+    for (int times = program->repeats_errors ? 2 : 1; times > 0; times--) {
+        cli_fail(CLI_ERROR, "unknown command \"%s\" for \"%s\"%s%s", word, program->name, hint,
+                 (const char *)similar.data);
+        if (!told) {
+            fprintf(stderr, "Run '%s --help' for usage.\n", program->name);
+        }
+        told = true;
     }
-    fprintf(stderr, "Run '%s --help' for usage.\n", program->name);
     buffer_free(&similar);
     return CLI_ERROR;
 }

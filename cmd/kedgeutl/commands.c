@@ -67,4 +67,5 @@ const struct cli_program kedgeutl = {
     .globals = globals,
     .commands = commands,
     .command_count = sizeof commands / sizeof commands[0],
+    .repeats_errors = true,
 };

@@ -47,6 +47,12 @@ static int run_do(struct cli_call *call)
     return CLI_OK;
 }
 
+static int run_need(struct cli_call *call)
+{
+    int status = cli_require(call, (const char *const[]){"number", NULL});
+    return status != 0 ? status : cli_expect_args(call, 1);
+}
+
 static const struct cli_flag globals[] = {
     {"text", 't', CLI_STRING, "none", NULL, false, "a text"},
     {"list", 0, CLI_STRINGS, "a,b", NULL, false, "texts"},
@@ -63,9 +69,11 @@ static const struct cli_command commands[] = {
     {"dash", "Group", "", "Runs", NULL, do_flags, false, false, false, run_do},
     {"sub", "Group", "", "A group", NULL, NULL, false, false, false, NULL},
     {"sub do", NULL, "", "Does it too", NULL, do_flags, false, false, false, run_do},
+    {"need", "Group", "", "Needs things", NULL, do_flags, false, false, false, run_need},
     {"later", "Group", "", "Will do it", "It comes with the rest.", do_flags, false, false, true, NULL},
 };
-static const struct cli_program program = {"prog", "etcdprog", "A program.", "PROG", globals, commands, 5};
+static const struct cli_program program = {"prog", "etcdprog", "A program.", "PROG", globals, commands, 6, false};
+static const struct cli_program *current = &program;
 
 static char output[65536];
 
@@ -80,7 +88,7 @@ static int run_env(char **argv, char **env)
     dup2(fileno(file), 1);
     dup2(fileno(file), 2);
     memset(&seen, 0, sizeof seen);
-    int status = cli_main(&program, argc, argv, env);
+    int status = cli_main(current, argc, argv, env);
     fflush(stdout);
     fflush(stderr);
     dup2(saved_out, 1);
@@ -154,6 +162,32 @@ static void test_commands_are_known_by_a_unique_beginning(void **state)
     expect_output("Run 'prog --help' for usage.");
     assert_int_equal(RUN("sub", "nosuch"), 0); /* a group explains itself */
     expect_output("prog sub [command]");
+}
+
+/* As etcdutl does it: cobra tells the error, and the program tells it again. */
+static void test_a_program_may_tell_what_is_wrong_twice(void **state)
+{
+    (void)state;
+    struct cli_program twice = program;
+    twice.repeats_errors = true;
+    current = &twice;
+    assert_int_equal(RUN("nosuch"), CLI_ERROR);
+    assert_string_equal(output, "Error: unknown command \"nosuch\" for \"prog\"\nRun 'prog --help' for usage.\n"
+                                "Error: unknown command \"nosuch\" for \"prog\"\n");
+    assert_int_equal(RUN("do", "--nosuch"), CLI_ERROR);
+    expect_output("Error: unknown flag: --nosuch\nUsage:\n  prog do <what> [flags]\n");
+    expect_output("\n\nError: unknown flag: --nosuch\n");
+    current = &program;
+}
+
+static void test_flags_and_arguments_that_are_needed_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("need", "--number=1", "x"), CLI_OK);
+    assert_int_equal(RUN("need"), CLI_ERROR);
+    expect_output("Error: required flag(s) \"number\" not set\nUsage:\n  prog need [flags]\n");
+    assert_int_equal(RUN("need", "--number=1"), CLI_ERROR);
+    expect_output("Error: accepts 1 arg(s), received 0\nUsage:\n");
 }
 
 static void test_what_is_not_there_yet_is_refused_by_name(void **state)
@@ -249,6 +283,8 @@ int main(void)
         cmocka_unit_test(test_flags_may_stand_anywhere_and_in_all_forms),
         cmocka_unit_test(test_bad_flags_are_told_in_cobra_s_words),
         cmocka_unit_test(test_commands_are_known_by_a_unique_beginning),
+        cmocka_unit_test(test_a_program_may_tell_what_is_wrong_twice),
+        cmocka_unit_test(test_flags_and_arguments_that_are_needed_are_named),
         cmocka_unit_test(test_what_is_not_there_yet_is_refused_by_name),
         cmocka_unit_test(test_variables_stand_in_for_inherited_flags_only),
         cmocka_unit_test(test_texts_have_the_name_that_the_program_was_called_by),
