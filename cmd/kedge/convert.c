@@ -172,6 +172,7 @@ static struct convert_store_config store_settings(const struct convert *c)
 {
     return (struct convert_store_config){.path = c->built,
                                          .snap_dir = c->config->snap_dir,
+                                         .wal_dir = c->config->wal_dir,
                                          .map_bytes = c->config->map_bytes,
                                          .quota_bytes = c->config->quota_bytes,
                                          .log = c->log,

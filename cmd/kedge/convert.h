@@ -11,8 +11,8 @@
  *   3. It is read, and refused here if it cannot be a member's store of this program's. Nothing was changed so far.
  *   4. db.tmp.etcd is built from it (snapshot/install.h), which reads every page and row, and synced. A crash here or
  *      before: `db` is etcd's, the next start begins anew.
- *   5. Opened once more, all pages and checksums walked; position, members and version are looked at; refused, or what
- *      was asked for (authentication off) is committed to it durably. It is closed.
+ *   5. Opened once more, all pages and checksums walked; position, members and version are compared with the log's:
+ *      refused, or what was asked for (authentication off) is committed to it durably. It is closed.
  *   6. link(db, db.etcd.POSITION), and the folder is synced: the original has its second name. A crash here: as 4.
  *   7. rename(db.tmp.etcd, db), in one step in place of the original's first name. A crash here: `db` is etcd's
  *      (as 4) or kedge's (done).
@@ -29,7 +29,8 @@
 #include "raft/wal/wal.h"
 
 struct convert_config {
-    const char *snap_dir, *db_path;  /* DIR/member/snap, and db in it */
+    const char *snap_dir, *db_path; /* DIR/member/snap, and db in it */
+    const char *wal_dir;
     uint64_t map_bytes, quota_bytes; /* as backend_lmdb_config's */
     /* --migrate-disable-auth: what to do about a store whose cluster has authentication enabled. False: refuse. True:
      * switch it off in the new store, as `auth disable` does; for a member alone that was stopped in order. */

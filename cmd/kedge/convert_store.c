@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "cmd/kedge/convert_members.h"
 #include "kv/version.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -105,7 +106,11 @@ static int look(const struct convert_store_config *config, struct backend_read *
     at->term = number(read, BACKEND_META, "term");
     at->rows = backend_count(read, BACKEND_KEY);
     int error = read_version(read, at, reason);
-    return error != 0 || has_later_image(config, at) ? error : check_log(at, config->log, reason);
+    if (error != 0 || has_later_image(config, at)) {
+        return error;
+    }
+    error = check_log(at, config->log, reason);
+    return error != 0 ? error : convert_members_check(read, at->index, config->log, config->wal_dir, reason);
 }
 
 /* --- authentication --- */

@@ -7,7 +7,7 @@
 #include "raft/wal/wal.h"
 
 struct convert_store_config {
-    const char *path, *snap_dir;
+    const char *path, *snap_dir, *wal_dir;
     uint64_t map_bytes, quota_bytes;
     const struct wal_contents *log; /* that it has to fit to */
     bool disable_auth;              /* switch authentication off in it */

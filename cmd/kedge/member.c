@@ -228,6 +228,7 @@ static void convert(struct member *member, bool have_log)
     const struct backend_lmdb_config store = store_settings(member);
     const struct convert_config settings = {.snap_dir = member->snap_dir,
                                             .db_path = member->db_path,
+                                            .wal_dir = member->wal_dir,
                                             .map_bytes = store.map_bytes,
                                             .quota_bytes = store.quota_bytes,
                                             .disable_auth = config->migrate_disable_auth};

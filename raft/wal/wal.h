@@ -78,6 +78,10 @@ int wal_open(const struct wal_config *config, struct wal **out, struct wal_conte
  * (repaired, with what would be cut). */
 int wal_verify(const struct wal_config *config, struct wal_contents *contents, char **reason);
 
+/* The same, and then hands the entries over as wal_replay does: for who reads a log that must not change. */
+int wal_verify_entries(const struct wal_config *config, struct wal_contents *contents,
+                       int (*entry)(void *arg, const struct raft_entry *e), void *arg, char **reason);
+
 /* The term of an entry of the log, 0 if it has none there. Checkpoint's index included. For checks at start. */
 uint64_t wal_term(const struct wal *w, uint64_t index);
 

@@ -442,7 +442,7 @@ static int run(const struct wal_config *config, bool writing, struct wal **out, 
     }
     free(o.files);
     free(o.names);
-    if (error != 0 || !writing) {
+    if (error != 0 || out == NULL) {
         wal_abandon(o.w);
     } else {
         *out = o.w;
@@ -461,4 +461,19 @@ int wal_open(const struct wal_config *config, struct wal **out, struct wal_conte
 int wal_verify(const struct wal_config *config, struct wal_contents *contents, char **reason)
 {
     return run(config, false, NULL, contents, reason);
+}
+
+int wal_verify_entries(const struct wal_config *config, struct wal_contents *contents,
+                       int (*entry)(void *arg, const struct raft_entry *e), void *arg, char **reason)
+{
+    struct wal *w;
+    int error = run(config, false, &w, contents, reason);
+    if (error == 0) {
+        error = wal_replay(w, contents->first_index, entry, arg, reason);
+        wal_abandon(w);
+        if (error != 0) {
+            wal_contents_free(contents);
+        }
+    }
+    return error;
 }

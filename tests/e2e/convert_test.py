@@ -88,6 +88,11 @@ def closing(member):
     return Closing()
 
 
+def with_another_member(db):
+    """Its list of members names one that the log does not."""
+    return db.replace(b"856d959d1c1723aa", b"856d959d1c1723ab").replace(b"9614505281519559594", b"9614505281519559595")
+
+
 def with_auth(db):
     return db.replace(b"authEnabled\x00", b"authEnabled\x01")
 
@@ -135,6 +140,7 @@ def test_what_does_not_fit_is_refused_and_left_alone():
         (Old(wal=None), "there is no write-ahead log beside it"),
         (Old(wal="restore-2member.wal"), "the write-ahead log ends with entry"),
         (Old(change=cut), "it was cut off"),
+        (Old(change=with_another_member), "856d959d1c1723ab is there in its list of members and not by its log"),
         (Old(change=lambda db: bytes(4096) + db[4096:8192] + flipped(db)[8192:]), "offset"),
         (Old(change=lambda db: db.replace(b"storageVersion3.7.0", b"storageVersion3.9.0")), "its storage version is 3.9.0"),
         (Old(change=lambda db: db.replace(b"storageVersion3.7.0", b"storageVersion-----")), "its storage version is \"-----\""),
