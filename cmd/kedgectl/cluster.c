@@ -1,7 +1,7 @@
 /* alarm list and disarm, endpoint status, health and hashkv, version. */
 #include "base/check.h"
 #include "base/gotext.h"
-#include "cmd/kedgectl/session.h"
+#include "cmd/kedgectl/endpoints.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/version.h"
 #include <pthread.h>
@@ -90,46 +90,6 @@ int verb_alarm_disarm(struct cli_call *call)
 
 /* --- endpoints ---------------------------------------------------------------------------------------------------- */
 
-/* The endpoints to ask: the given ones, or with --cluster the client URLs of all members. */
-static const char *find_endpoints(struct session *s, const char *const **out, size_t *count)
-{
-    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
-    Etcdserverpb__MemberListResponse *members;
-    *out = s->endpoints;
-    *count = 0;
-    if (cli_bool(s->call, "cluster")) {
-        struct session_call what = {CLUSTER_MEMBER_LIST, true, s->timeout_ms};
-        request.linearizable = true;
-        const char *error = session_unary(s, &what, &request.base, &etcdserverpb__member_list_response__descriptor,
-                                          (ProtobufCMessage **)&members);
-        if (error != NULL) {
-            return arena_printf(&s->call->arena, "failed to fetch endpoints from etcd cluster member list: %s", error);
-        }
-        size_t room = 1;
-        for (size_t i = 0; i < members->n_members; i++) {
-            room += members->members[i]->n_clienturls;
-        }
-        const char **urls = arena_zalloc(&s->call->arena, room * sizeof *urls);
-        for (size_t i = 0, n = 0; i < members->n_members; i++) {
-            for (size_t j = 0; j < members->members[i]->n_clienturls; j++) {
-                urls[n++] = members->members[i]->clienturls[j];
-            }
-        }
-        *out = urls;
-    }
-    while ((*out)[*count] != NULL) {
-        (*count)++;
-    }
-    return NULL;
-}
-
-static struct client *client_of(const struct session *s, const char *endpoint)
-{
-    const char *const one[] = {endpoint, NULL};
-    struct client_options options = session_options(s, one);
-    return client_new(NULL, &options);
-}
-
 int verb_endpoint_status(struct cli_call *call)
 {
     struct session s;
@@ -140,14 +100,14 @@ int verb_endpoint_status(struct cli_call *call)
     if (status != 0) {
         return status;
     }
-    const char *error = find_endpoints(&s, &endpoints, &count);
+    const char *error = endpoints_find(&s, &endpoints, &count);
     if (error != NULL) {
         return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
     struct session_call what = {MAINTENANCE_STATUS, true, s.timeout_ms};
     struct endpoint_status *items = arena_zalloc(&call->arena, (count + 1) * sizeof *items);
     for (size_t i = 0; i < count; i++) {
-        struct client *client = client_of(&s, endpoints[i]);
+        struct client *client = endpoints_client(&s, endpoints[i]);
         ProtobufCMessage *response;
         error = session_unary_on(&s, client, &call->arena, &what, &request.base,
                                  &etcdserverpb__status_response__descriptor, &response);
@@ -172,7 +132,7 @@ int verb_endpoint_hashkv(struct cli_call *call)
     if (status != 0) {
         return status;
     }
-    const char *error = find_endpoints(&s, &endpoints, &count);
+    const char *error = endpoints_find(&s, &endpoints, &count);
     if (error != NULL) {
         return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
@@ -180,7 +140,7 @@ int verb_endpoint_hashkv(struct cli_call *call)
     struct session_call what = {MAINTENANCE_HASH_KV, true, s.timeout_ms};
     struct endpoint_hash *items = arena_zalloc(&call->arena, (count + 1) * sizeof *items);
     for (size_t i = 0; i < count; i++) {
-        struct client *client = client_of(&s, endpoints[i]);
+        struct client *client = endpoints_client(&s, endpoints[i]);
         ProtobufCMessage *response;
         error = session_unary_on(&s, client, &call->arena, &what, &request.base,
                                  &etcdserverpb__hash_kvresponse__descriptor, &response);
@@ -237,7 +197,7 @@ static void *run_probe(void *argument)
     struct probe *probe = argument;
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     ProtobufCMessage *response;
-    struct client *client = client_of(probe->session, probe->result.endpoint);
+    struct client *client = endpoints_client(probe->session, probe->result.endpoint);
     struct session_call what = {KV_RANGE, true, probe->session->timeout_ms};
     request.key = session_bytes("health");
     uint64_t start = loop_clock_ns();
@@ -264,7 +224,7 @@ int verb_endpoint_health(struct cli_call *call)
     if (status != 0) {
         return status;
     }
-    const char *error = find_endpoints(&s, &endpoints, &count);
+    const char *error = endpoints_find(&s, &endpoints, &count);
     if (error != NULL) {
         return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }

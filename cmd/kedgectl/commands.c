@@ -112,6 +112,15 @@ static const struct cli_flag timetolive_flags[] = {BOOL("keys", "print the keys 
 static const struct cli_flag keep_alive_flags[] = {BOOL("once", "renew once instead of for ever"), END};
 static const struct cli_flag endpoint_flags[] = {BOOL("cluster", "ask all members of the cluster"), END};
 static const struct cli_flag hashkv_flags[] = {NUMBER("rev", "hash up to this revision; 0 = the latest"), END};
+static const struct cli_flag defrag_flags[] = {BOOL("cluster", "all members of the cluster"), END};
+static const struct cli_flag lock_flags[] = {
+    {"ttl", 0, CLI_INT, "10", NULL, false, "seconds after which the lock is free when its holder is not heard of"},
+    END,
+};
+static const struct cli_flag elect_flags[] = {
+    {"listen", 'l', CLI_BOOL, "false", NULL, false, "tell who leads, and each change"},
+    END,
+};
 static const struct cli_flag member_list_flags[] = {
     {"consistency", 0, CLI_STRING, "l", "l|s", false, "linearizable (l) or serializable (s)"},
     END,
@@ -230,6 +239,18 @@ static const char snapshot_save_about[] =
     "The backup is of one member: --endpoints must name one. Without\n"
     "--command-timeout it may take as long as it takes.";
 
+static const char lock_about[] =
+    "Waits for the lock, prints its key and keeps it until it is interrupted. With a command: runs it while the lock is\n"
+    "held, with ETCD_LOCK_KEY and ETCD_LOCK_REV in its environment, and ends with its exit status. Put \"--\" before a\n"
+    "command that has flags.";
+
+static const char elect_about[] =
+    "Waits to be elected, prints the own key and leads until it is interrupted.";
+
+static const char downgrade_about[] =
+    "The version is one minor below the cluster's, as \"3.6\". The cluster's version is lowered, and members of that\n"
+    "version may join.";
+
 static const char txn_about[] =
     "Reads from standard input, each list ended by an empty line: compares, operations for when all of them hold,\n"
     "operations for when one does not.\n"
@@ -288,7 +309,7 @@ static const struct cli_command commands[] = {
     GROUP("alarm", MAINTENANCE, "Alarms"),
     VERB("alarm list", "", "Print the alarms that are raised", NULL, NULL, verb_alarm_list),
     VERB("alarm disarm", "", "Take back all alarms", NULL, NULL, verb_alarm_disarm),
-    MISSING("defrag", MAINTENANCE, "", "Give free space back to the file system"),
+    TOP("defrag", MAINTENANCE, "", "Give free space back to the file system", NULL, defrag_flags, verb_defrag),
     TOP("move-leader", MAINTENANCE, "<memberID>", "Hand leadership to another member", NULL, NULL, verb_move_leader),
     GROUP("backup", MAINTENANCE, "Backups that servers take themselves (kedge's --backup-dir)"),
     VERB("backup list", "", "Print the backups in a server's target", NULL, NULL, verb_backup_list),
@@ -300,12 +321,13 @@ static const struct cli_command commands[] = {
     GROUP("snapshot", MAINTENANCE, "Backups"),
     VERB("snapshot save", "<filename>", "Write a backup to a file", snapshot_save_about, NULL, verb_snapshot_save),
     GROUP("downgrade", MAINTENANCE, "Going back to an older version"),
-    MISSING("downgrade validate", NULL, "<version>", "Check whether it is possible"),
-    MISSING("downgrade enable", NULL, "<version>", "Begin"),
-    MISSING("downgrade cancel", NULL, "", "Give up"),
+    VERB("downgrade validate", "<version>", "Check whether it is possible", NULL, NULL, verb_downgrade_validate),
+    VERB("downgrade enable", "<version>", "Begin", downgrade_about, NULL, verb_downgrade_enable),
+    VERB("downgrade cancel", "", "Give up", NULL, NULL, verb_downgrade_cancel),
 
-    MISSING("lock", CONCURRENCY, "<lockname> [command ...]", "Hold a named lock"),
-    MISSING("elect", CONCURRENCY, "<election> [proposal]", "Take part in an election, or observe it"),
+    TOP("lock", CONCURRENCY, "<lockname> [command ...]", "Hold a named lock", lock_about, lock_flags, verb_lock),
+    TOP("elect", CONCURRENCY, "<election> [proposal]", "Take part in an election, or observe it", elect_about,
+        elect_flags, verb_elect),
 
     GROUP("auth", AUTHENTICATION, "Authentication on and off"),
     AUTH_LATER("auth enable", "", "Turn it on", NULL),

@@ -303,6 +303,15 @@ int printer_move_leader(struct printer *p, uint64_t from, uint64_t to, const Etc
     return 0;
 }
 
+int printer_downgrade(struct printer *p, const char *action, const Etcdserverpb__DowngradeResponse *r)
+{
+    if (p->format != PRINT_SIMPLE) {
+        return print_message(p, &r->base);
+    }
+    buffer_printf(&p->out, "Downgrade %s success, cluster version %s\n", action, r->version);
+    return 0;
+}
+
 int printer_health(struct printer *p, const struct endpoint_health *items, size_t count)
 {
     struct table t;

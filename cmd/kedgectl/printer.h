@@ -46,6 +46,8 @@ struct member_answer {
 /* done: what was done to which member, for format simple ("removed from"). */
 int printer_member_change(struct printer *p, const char *done, uint64_t id, const struct member_answer *answer);
 int printer_move_leader(struct printer *p, uint64_t from, uint64_t to, const Etcdserverpb__MoveLeaderResponse *r);
+/* action: "validate", "enable", "cancel". */
+int printer_downgrade(struct printer *p, const char *action, const Etcdserverpb__DowngradeResponse *r);
 int printer_alarms(struct printer *p, const Etcdserverpb__AlarmResponse *r);
 
 /* Answers about endpoints, each with the endpoint that it is from. */

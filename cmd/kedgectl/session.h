@@ -62,6 +62,8 @@ const char *session_error(struct arena *arena, enum grpc_code code, const char *
 #define CLUSTER_MEMBER_PROMOTE "/etcdserverpb.Cluster/MemberPromote"
 #define MAINTENANCE_MOVE_LEADER "/etcdserverpb.Maintenance/MoveLeader"
 #define MAINTENANCE_ALARM "/etcdserverpb.Maintenance/Alarm"
+#define MAINTENANCE_DEFRAGMENT "/etcdserverpb.Maintenance/Defragment"
+#define MAINTENANCE_DOWNGRADE "/etcdserverpb.Maintenance/Downgrade"
 #define MAINTENANCE_SNAPSHOT "/etcdserverpb.Maintenance/Snapshot"
 #define MAINTENANCE_DEFRAGMENT "/etcdserverpb.Maintenance/Defragment"
 #define MAINTENANCE_STATUS "/etcdserverpb.Maintenance/Status"

@@ -8,6 +8,7 @@
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/kedgectl/watch_args.h"
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -123,7 +124,8 @@ static void tell_failure(char *const *command, int status)
         fprintf(stderr, "%s\"%s\"", i == 0 ? "" : " ", command[i]);
     }
     if (WIFSIGNALED(status)) {
-        fprintf(stderr, "] error (signal: %s)\n", strsignal(WTERMSIG(status)));
+        const char *name = strsignal(WTERMSIG(status)); /* Go begins it with a small letter */
+        fprintf(stderr, "] error (signal: %c%s)\n", tolower((unsigned char)name[0]), name + 1);
     } else if (WEXITSTATUS(status) == 127) {
         fprintf(stderr, "] error (exec: \"%s\": executable file not found in $PATH)\n", command[0]);
     } else {

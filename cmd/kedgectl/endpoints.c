@@ -1,0 +1,40 @@
+#include "cmd/kedgectl/endpoints.h"
+
+const char *endpoints_find(struct session *s, const char *const **out, size_t *count)
+{
+    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
+    Etcdserverpb__MemberListResponse *members;
+    *out = s->endpoints;
+    *count = 0;
+    if (cli_bool(s->call, "cluster")) {
+        struct session_call what = {CLUSTER_MEMBER_LIST, true, s->timeout_ms};
+        request.linearizable = true;
+        const char *error = session_unary(s, &what, &request.base, &etcdserverpb__member_list_response__descriptor,
+                                          (ProtobufCMessage **)&members);
+        if (error != NULL) {
+            return arena_printf(&s->call->arena, "failed to fetch endpoints from etcd cluster member list: %s", error);
+        }
+        size_t room = 1;
+        for (size_t i = 0; i < members->n_members; i++) {
+            room += members->members[i]->n_clienturls;
+        }
+        const char **urls = arena_zalloc(&s->call->arena, room * sizeof *urls);
+        for (size_t i = 0, n = 0; i < members->n_members; i++) {
+            for (size_t j = 0; j < members->members[i]->n_clienturls; j++) {
+                urls[n++] = members->members[i]->clienturls[j];
+            }
+        }
+        *out = urls;
+    }
+    while ((*out)[*count] != NULL) {
+        (*count)++;
+    }
+    return NULL;
+}
+
+struct client *endpoints_client(const struct session *s, const char *endpoint)
+{
+    const char *const one[] = {endpoint, NULL};
+    struct client_options options = session_options(s, one);
+    return client_new(NULL, &options);
+}

@@ -1,0 +1,236 @@
+/* lock: holds a named lock until it is interrupted, or while a command runs. */
+#include "cmd/kedgectl/hold.h"
+#include "cmd/kedgectl/verbs.h"
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIGNALED_EXIT 255 /* Go's exit status -1 of a command that a signal ended */
+
+/* --- getting it --- */
+
+static void set_op(Etcdserverpb__RequestOp *op, Etcdserverpb__RangeRequest *range)
+{
+    etcdserverpb__request_op__init(op);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    op->request_range = range;
+}
+
+/* Puts the own key, unless it is there; both branches also ask for the holder's. */
+static const char *enter(struct hold *h, Etcdserverpb__TxnResponse **response)
+{
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__Compare absent, *compare = &absent;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__RangeRequest own, oldest;
+    Etcdserverpb__RequestOp put_op = ETCDSERVERPB__REQUEST_OP__INIT, own_op, oldest_op;
+    Etcdserverpb__RequestOp *success[] = {&put_op, &oldest_op}, *failure[] = {&own_op, &oldest_op};
+    hold_compare(h, &absent, 0);
+    hold_own(h, &own);
+    hold_oldest(h, &oldest);
+    set_op(&own_op, &own);
+    set_op(&oldest_op, &oldest);
+    put.key = session_bytes(h->key);
+    put.lease = h->lease;
+    put_op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    put_op.request_put = &put;
+    txn.compare = &compare;
+    txn.n_compare = 1;
+    txn.success = success;
+    txn.failure = failure;
+    txn.n_success = txn.n_failure = 2;
+    return hold_txn(h, &txn, false, response);
+}
+
+static const Etcdserverpb__RangeResponse *range_of(const Etcdserverpb__TxnResponse *response, size_t n)
+{
+    static const Etcdserverpb__RangeResponse none = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    bool there = n < response->n_responses &&
+                 response->responses[n]->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    return there ? response->responses[n]->response_range : &none;
+}
+
+/* Until the own key is the oldest. *revision: the header's, of the answer that said so. */
+static const char *wait_turn(struct hold *h, int64_t *revision)
+{
+    Etcdserverpb__RangeRequest request;
+    Etcdserverpb__RangeResponse *own;
+    const char *error = hold_wait_turn(h);
+    if (error == NULL) {
+        hold_own(h, &request);
+        error = hold_get(h, &request, &own);
+    }
+    if (error != NULL) {
+        hold_delete_key(h);
+        return error;
+    }
+    *revision = own->header->revision;
+    return own->n_kvs == 0 ? "mutex: session is expired" : NULL;
+}
+
+static const char *acquire(struct hold *h, int64_t *revision)
+{
+    Etcdserverpb__TxnResponse *response;
+    const char *error = enter(h, &response);
+    if (error != NULL) {
+        return error;
+    }
+    const Etcdserverpb__RangeResponse *own = range_of(response, 0), *holder = range_of(response, 1);
+    *revision = response->header->revision;
+    h->revision = own->n_kvs > 0 ? own->kvs[0]->create_revision : *revision;
+    if (holder->n_kvs == 0 || holder->kvs[0]->create_revision == h->revision) {
+        return NULL;
+    }
+    return wait_turn(h, revision);
+}
+
+/* --- a command under it --- */
+
+/* What went wrong before the command ran, as Go's os/exec words it. */
+static int fail_start(const char *name, int error)
+{
+    bool path = strchr(name, '/') != NULL;
+    char text[256];
+    snprintf(text, sizeof text, "%s", strerror(error));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    if (path) {
+        return cli_fail(CLI_ERROR, "fork/exec %s: %s", name, text);
+    }
+    return cli_fail(CLI_ERROR, "exec: \"%s\": %s", name, error == ENOENT ? "executable file not found in $PATH" : text);
+}
+
+__attribute__((noreturn)) static void run_child(const struct hold *h, int64_t revision, char **command, int told)
+{
+    char number[32];
+    int null = open("/dev/null", O_RDONLY);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        close(null);
+    }
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    snprintf(number, sizeof number, "%lld", (long long)revision);
+    setenv("ETCD_LOCK_KEY", h->key, 0); /* what is set already stays, as with etcdctl */
+    setenv("ETCD_LOCK_REV", number, 0);
+    execvp(command[0], command);
+    int error = errno;
+    ssize_t written = write(told, &error, sizeof error);
+    (void)written;
+    _exit(127);
+}
+
+/* The child's wait status; an interrupt kills it. The lease is kept alive meanwhile. */
+static int wait_for(struct hold *h, pid_t child)
+{
+    int status;
+    bool killed = false;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        if (hold_interrupted() && !killed) {
+            kill(child, SIGKILL);
+            killed = true;
+        }
+        hold_step(h);
+    }
+    return status;
+}
+
+static int tell_end(int status)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return 0;
+    }
+    if (WIFEXITED(status)) {
+        return cli_fail(WEXITSTATUS(status), "exit status %d", WEXITSTATUS(status));
+    }
+    char text[128];
+    snprintf(text, sizeof text, "%s", strsignal(WTERMSIG(status)));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    return cli_fail(SIGNALED_EXIT, "signal: %s%s", text, WCOREDUMP(status) ? " (core dumped)" : "");
+}
+
+static int run(struct hold *h, int64_t revision, char **command)
+{
+    int told[2], error = 0;
+    if (pipe2(told, O_CLOEXEC) != 0) {
+        return cli_fail(CLI_ERROR, "pipe: %s", strerror(errno));
+    }
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        run_child(h, revision, command, told[1]);
+    }
+    close(told[1]);
+    if (child < 0) {
+        error = errno;
+    } else if (read(told[0], &error, sizeof error) != (ssize_t)sizeof error) { /* it ends when the command starts */
+        error = 0;
+    }
+    close(told[0]);
+    int status = child < 0 ? 0 : wait_for(h, child);
+    return error != 0 ? fail_start(command[0], error) : tell_end(status);
+}
+
+/* --- the command line's --- */
+
+static int release(struct hold *h, int status)
+{
+    const char *error = hold_delete_key(h);
+    return status == 0 && error != NULL ? cli_fail(CLI_ERROR, "%s", error) : status;
+}
+
+/* Shows the key, and keeps it until a signal comes. */
+static int keep(struct hold *h)
+{
+    Etcdserverpb__RangeRequest request;
+    Etcdserverpb__RangeResponse *own;
+    hold_own(h, &request);
+    const char *error = hold_get(h, &request, &own);
+    if (error != NULL) {
+        return cli_fail(CLI_ERROR, "%s", error);
+    }
+    if (own->n_kvs == 0) {
+        return cli_fail(CLI_ERROR, "lock lost on init");
+    }
+    int status = printer_get(&h->session->printer, own);
+    printer_flush(&h->session->printer);
+    if (status != 0) {
+        return release(h, status);
+    }
+    while (!hold_interrupted() && !h->expired) {
+        hold_step(h);
+    }
+    return hold_interrupted() ? release(h, 0) : cli_fail(CLI_ERROR, "session expired");
+}
+
+static int lock(struct hold *h, char **command)
+{
+    int64_t revision;
+    const char *error = acquire(h, &revision);
+    if (error != NULL) {
+        return cli_fail(CLI_ERROR, "%s", error);
+    }
+    return command[0] == NULL ? keep(h) : release(h, run(h, revision, command));
+}
+
+int verb_lock(struct cli_call *call)
+{
+    struct session s;
+    struct hold h;
+    if (call->arg_count == 0) {
+        return cli_fail(CLI_BAD_ARGS, "lock takes a lock name argument and an optional command to execute");
+    }
+    int status = session_open(&s, call);
+    if (status != 0) {
+        return status;
+    }
+    const char *error = hold_open(&h, &s, call->args[0], cli_number(call, "ttl"));
+    status = error != NULL ? cli_fail(CLI_ERROR, "%s", error) : lock(&h, call->args + 1);
+    hold_close(&h);
+    return session_end(&s, status);
+}
