@@ -116,14 +116,14 @@ struct scan {
     size_t window_count;
 };
 
-/* Whole scans wait for memory more than for anything else. So the pages around are mapped a window at a time, before
- * the first touch would fault them in one by one; and on each new leaf the page behind it is fetched, which in a file
- * that grew by appending is the next leaf. */
+/* Long scans wait for memory more than for anything else. So on each new leaf the page behind it is fetched, which in a
+ * file that grew by appending is the next leaf; and in whole scans the pages around are mapped a window at a time, before
+ * the first touch would fault them in one by one. */
 static void scan_ahead(struct scan *s, const void *row)
 {
     enum { WINDOW = 2 << 20, LINE = 64 };
-    uintptr_t page = (uintptr_t)row & ~(uintptr_t)(s->l->page_bytes - 1);
-    if (page == s->page || s->windows == NULL) {
+    uintptr_t page = (uintptr_t)row & ~(uintptr_t)(s->l->page_bytes - 1), before = s->page;
+    if (page == before) {
         return;
     }
     s->page = page;
@@ -132,7 +132,7 @@ static void scan_ahead(struct scan *s, const void *row)
         s->windows[window / 8] |= (uint8_t)(1 << window % 8);
         madvise((uint8_t *)(uintptr_t)s->l->map + window * WINDOW, WINDOW, MADV_POPULATE_READ);
     }
-    for (unsigned i = 0; i < s->l->page_bytes; i += LINE) {
+    for (unsigned i = 0; before != 0 && i < s->l->page_bytes; i += LINE) {
         __builtin_prefetch((const uint8_t *)page + s->l->page_bytes + i);
     }
 }

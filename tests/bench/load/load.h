@@ -7,7 +7,7 @@
 #include "base/random.h"
 #include "grpc/client.h"
 
-enum bench_kind { BENCH_PUT, BENCH_GET, BENCH_LIST, BENCH_MIX, BENCH_TXN, BENCH_FILL, BENCH_WATCH };
+enum bench_kind { BENCH_PUT, BENCH_GET, BENCH_LIST, BENCH_MIX, BENCH_TXN, BENCH_FILL, BENCH_WATCH, BENCH_SNAPSHOT };
 
 struct bench_options {
     const char *const *endpoints;
@@ -41,6 +41,8 @@ void histogram_free(struct histogram *h);
 void bench_calls(const struct bench_options *options, struct bench_result *result);
 /* clients watchers of one key on `streams` streams; total puts of that key, one after another. */
 void bench_watch(const struct bench_options *options, struct bench_result *result);
+/* total snapshots, or as many as begin within the time; latencies are those of whole ones. */
+void bench_snapshot(const struct bench_options *options, struct bench_result *result);
 
 /* Requests in protobuf encoding, appended to out. */
 void bench_put_request(struct buffer *out, uint64_t key, size_t value_bytes, struct random *random);

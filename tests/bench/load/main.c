@@ -6,7 +6,7 @@
 
 static const char usage[] =
     "usage: load KIND [options]\n"
-    "  KIND  put | get | list | mix | txn | fill | watch\n"
+    "  KIND  put | get | list | mix | txn | fill | watch | snapshot\n"
     "  --endpoint=HOST:PORT   may be given more than once (127.0.0.1:2379)\n"
     "  --connections=N        in all (100)          --clients=N      calls, or watchers, at a time (1000)\n"
     "  --keys=N               in use (10000)        --key-from=N     the first of them (0)\n"
@@ -19,8 +19,8 @@ static const char usage[] =
 
 static enum bench_kind kind_of(const char *name)
 {
-    static const char *const names[] = {"put", "get", "list", "mix", "txn", "fill", "watch"};
-    for (int i = 0; i < 7; i++) {
+    static const char *const names[] = {"put", "get", "list", "mix", "txn", "fill", "watch", "snapshot"};
+    for (int i = 0; i < 8; i++) {
         if (strcmp(name, names[i]) == 0) {
             return (enum bench_kind)i;
         }
@@ -144,6 +144,8 @@ int main(int argc, char **argv)
     struct bench_result result = {.latency = histogram_new()};
     if (o.kind == BENCH_WATCH) {
         bench_watch(&o, &result);
+    } else if (o.kind == BENCH_SNAPSHOT) {
+        bench_snapshot(&o, &result);
     } else {
         bench_calls(&o, &result);
     }
