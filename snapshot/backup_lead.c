@@ -1,5 +1,7 @@
 #include "snapshot/backup_lead.h"
 
+_Static_assert(BACKUP_SILENT_MS > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS, "a permit ends before");
+
 #define SURVEY_MS 5000 /* how long a survey waits for members that are reached and say nothing */
 
 static struct backup_peer *peer_of(struct backup_lead *lead, uint64_t id)
@@ -214,7 +216,8 @@ static size_t watch_turn(struct backup_lead *lead, const struct backup_lead_fact
     if (runner == NULL || is_safe(lead, runner, facts->now_ms)) {
         return runner_lost(lead, facts, orders);
     }
-    if (!runner->asked && facts->now_ms >= lead->poll_ms) {
+    bool trusted = facts->now_ms < runner->at_ms + BACKUP_TRUST_MS;
+    if (!runner->asked && trusted && facts->now_ms >= lead->poll_ms) {
         lead->poll_ms = facts->now_ms + BACKUP_POLL_MS;
         orders[0] = order_to(lead, runner, BACKUP_ASK);
         return 1;

@@ -8,7 +8,8 @@
  * That there is never a second one follows from three rules:
  *   - a member begins only with a permit of the leader of its own term, gives up when that has not asked for
  *     BACKUP_PERMIT_MS, and gives what it wrote its final name only after it was asked once more;
- *   - a leader gives permits only while nobody is at work, as far as it knows;
+ *   - a leader that has heard nothing of who is at work for BACKUP_TRUST_MS asks no more (it might still be heard), and
+ *     takes it for dead after BACKUP_SILENT_MS; before that it orders nobody else;
  *   - a new leader knows nothing: it gives none until each member has said that it is idle, or could not have been
  *     asked by anybody for longer than a permit lasts (BACKUP_SILENT_MS). One that is at work is adopted.
  *
@@ -24,7 +25,8 @@
 #include "snapshot/backup_schedule.h"
 
 #define BACKUP_PERMIT_MS 10000
-#define BACKUP_SILENT_MS 15000
+#define BACKUP_TRUST_MS 15000
+#define BACKUP_SILENT_MS 30000 /* > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS */
 #define BACKUP_POLL_MS 1000
 #define BACKUP_ANSWER_MS 3000 /* how long a question may take */
 enum { BACKUP_PEERS = 64 };

@@ -12,7 +12,7 @@
 #define ORDER_PATH "/kedge/backup"
 #define REQUEST_PATH "/kedge/backup/request"
 #define BODY_MAX 1024
-#define WISH_MS 30000 /* how long a wish waits for a leader that can decide */
+#define WISH_MS 45000 /* how long a wish waits for a leader that can decide */
 #define WISH_AGAIN_MS 500
 
 /* An order on its way. */
@@ -233,7 +233,7 @@ static void wish_decided(struct backup_wish *wish, uint64_t run, uint64_t busy)
         snprintf(text, sizeof text, "member %llx is taking a backup", (unsigned long long)busy);
         wish_ends(wish, 0, text);
     } else if (loop_now_ms(backup->loop) >= wish->until_ms) {
-        wish_ends(wish, 0, "no leader could be asked for 30 s whether another member is taking a backup");
+        wish_ends(wish, 0, "no leader could say for 45 s whether another member is taking a backup");
     } else {
         loop_timer_set(backup->loop, &wish->timer, loop_now_ms(backup->loop) + WISH_AGAIN_MS);
     }
