@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/pb.h"
 #include "grpc/clean_path.h"
+#include "grpc/gateway_messages.h"
 #include "grpc/gateway_stream.h"
 #include "grpc/json.h"
 #include "grpc/services.h"
@@ -16,63 +17,62 @@
 struct gateway_route {
     const char *path, *method;
     const ProtobufCMessageDescriptor *request;
-    bool stream;
 };
 
 /* services.tsv, columns http_path, service, method. */
 /* clang-format off */
 static const struct gateway_route gateway_routes[] = {
-    {"/v3/kv/range", "/etcdserverpb.KV/Range", &etcdserverpb__range_request__descriptor, false},
-    {"/v3/kv/put", "/etcdserverpb.KV/Put", &etcdserverpb__put_request__descriptor, false},
-    {"/v3/kv/deleterange", "/etcdserverpb.KV/DeleteRange", &etcdserverpb__delete_range_request__descriptor, false},
-    {"/v3/kv/txn", "/etcdserverpb.KV/Txn", &etcdserverpb__txn_request__descriptor, false},
-    {"/v3/kv/compaction", "/etcdserverpb.KV/Compact", &etcdserverpb__compaction_request__descriptor, false},
-    {"/v3/watch", "/etcdserverpb.Watch/Watch", &etcdserverpb__watch_request__descriptor, true},
-    {"/v3/lease/grant", "/etcdserverpb.Lease/LeaseGrant", &etcdserverpb__lease_grant_request__descriptor, false},
-    {"/v3/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor, false},
-    {"/v3/kv/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor, false},
-    {"/v3/lease/keepalive", "/etcdserverpb.Lease/LeaseKeepAlive", &etcdserverpb__lease_keep_alive_request__descriptor, true},
-    {"/v3/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor, false},
-    {"/v3/kv/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor, false},
-    {"/v3/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor, false},
-    {"/v3/kv/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor, false},
-    {"/v3/cluster/member/add", "/etcdserverpb.Cluster/MemberAdd", &etcdserverpb__member_add_request__descriptor, false},
-    {"/v3/cluster/member/remove", "/etcdserverpb.Cluster/MemberRemove", &etcdserverpb__member_remove_request__descriptor, false},
-    {"/v3/cluster/member/update", "/etcdserverpb.Cluster/MemberUpdate", &etcdserverpb__member_update_request__descriptor, false},
-    {"/v3/cluster/member/list", "/etcdserverpb.Cluster/MemberList", &etcdserverpb__member_list_request__descriptor, false},
-    {"/v3/cluster/member/promote", "/etcdserverpb.Cluster/MemberPromote", &etcdserverpb__member_promote_request__descriptor, false},
-    {"/v3/maintenance/alarm", "/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor, false},
-    {"/v3/maintenance/status", "/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor, false},
-    {"/v3/maintenance/defragment", "/etcdserverpb.Maintenance/Defragment", &etcdserverpb__defragment_request__descriptor, false},
-    {"/v3/maintenance/hash", "/etcdserverpb.Maintenance/Hash", &etcdserverpb__hash_request__descriptor, false},
-    {"/v3/maintenance/hashkv", "/etcdserverpb.Maintenance/HashKV", &etcdserverpb__hash_kvrequest__descriptor, false},
-    {"/v3/maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot", &etcdserverpb__snapshot_request__descriptor, true},
-    {"/v3/maintenance/transfer-leadership", "/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor, false},
-    {"/v3/maintenance/downgrade", "/etcdserverpb.Maintenance/Downgrade", &etcdserverpb__downgrade_request__descriptor, false},
-    {"/v3/auth/enable", "/etcdserverpb.Auth/AuthEnable", &etcdserverpb__auth_enable_request__descriptor, false},
-    {"/v3/auth/disable", "/etcdserverpb.Auth/AuthDisable", &etcdserverpb__auth_disable_request__descriptor, false},
-    {"/v3/auth/status", "/etcdserverpb.Auth/AuthStatus", &etcdserverpb__auth_status_request__descriptor, false},
-    {"/v3/auth/authenticate", "/etcdserverpb.Auth/Authenticate", &etcdserverpb__authenticate_request__descriptor, false},
-    {"/v3/auth/user/add", "/etcdserverpb.Auth/UserAdd", &etcdserverpb__auth_user_add_request__descriptor, false},
-    {"/v3/auth/user/get", "/etcdserverpb.Auth/UserGet", &etcdserverpb__auth_user_get_request__descriptor, false},
-    {"/v3/auth/user/list", "/etcdserverpb.Auth/UserList", &etcdserverpb__auth_user_list_request__descriptor, false},
-    {"/v3/auth/user/delete", "/etcdserverpb.Auth/UserDelete", &etcdserverpb__auth_user_delete_request__descriptor, false},
-    {"/v3/auth/user/changepw", "/etcdserverpb.Auth/UserChangePassword", &etcdserverpb__auth_user_change_password_request__descriptor, false},
-    {"/v3/auth/user/grant", "/etcdserverpb.Auth/UserGrantRole", &etcdserverpb__auth_user_grant_role_request__descriptor, false},
-    {"/v3/auth/user/revoke", "/etcdserverpb.Auth/UserRevokeRole", &etcdserverpb__auth_user_revoke_role_request__descriptor, false},
-    {"/v3/auth/role/add", "/etcdserverpb.Auth/RoleAdd", &etcdserverpb__auth_role_add_request__descriptor, false},
-    {"/v3/auth/role/get", "/etcdserverpb.Auth/RoleGet", &etcdserverpb__auth_role_get_request__descriptor, false},
-    {"/v3/auth/role/list", "/etcdserverpb.Auth/RoleList", &etcdserverpb__auth_role_list_request__descriptor, false},
-    {"/v3/auth/role/delete", "/etcdserverpb.Auth/RoleDelete", &etcdserverpb__auth_role_delete_request__descriptor, false},
-    {"/v3/auth/role/grant", "/etcdserverpb.Auth/RoleGrantPermission", &etcdserverpb__auth_role_grant_permission_request__descriptor, false},
-    {"/v3/auth/role/revoke", "/etcdserverpb.Auth/RoleRevokePermission", &etcdserverpb__auth_role_revoke_permission_request__descriptor, false},
-    {"/v3/election/campaign", "/v3electionpb.Election/Campaign", &v3electionpb__campaign_request__descriptor, false},
-    {"/v3/election/proclaim", "/v3electionpb.Election/Proclaim", &v3electionpb__proclaim_request__descriptor, false},
-    {"/v3/election/leader", "/v3electionpb.Election/Leader", &v3electionpb__leader_request__descriptor, false},
-    {"/v3/election/observe", "/v3electionpb.Election/Observe", &v3electionpb__leader_request__descriptor, true},
-    {"/v3/election/resign", "/v3electionpb.Election/Resign", &v3electionpb__resign_request__descriptor, false},
-    {"/v3/lock/lock", "/v3lockpb.Lock/Lock", &v3lockpb__lock_request__descriptor, false},
-    {"/v3/lock/unlock", "/v3lockpb.Lock/Unlock", &v3lockpb__unlock_request__descriptor, false},
+    {"/v3/kv/range", "/etcdserverpb.KV/Range", &etcdserverpb__range_request__descriptor},
+    {"/v3/kv/put", "/etcdserverpb.KV/Put", &etcdserverpb__put_request__descriptor},
+    {"/v3/kv/deleterange", "/etcdserverpb.KV/DeleteRange", &etcdserverpb__delete_range_request__descriptor},
+    {"/v3/kv/txn", "/etcdserverpb.KV/Txn", &etcdserverpb__txn_request__descriptor},
+    {"/v3/kv/compaction", "/etcdserverpb.KV/Compact", &etcdserverpb__compaction_request__descriptor},
+    {"/v3/watch", "/etcdserverpb.Watch/Watch", &etcdserverpb__watch_request__descriptor},
+    {"/v3/lease/grant", "/etcdserverpb.Lease/LeaseGrant", &etcdserverpb__lease_grant_request__descriptor},
+    {"/v3/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor},
+    {"/v3/kv/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", &etcdserverpb__lease_revoke_request__descriptor},
+    {"/v3/lease/keepalive", "/etcdserverpb.Lease/LeaseKeepAlive", &etcdserverpb__lease_keep_alive_request__descriptor},
+    {"/v3/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor},
+    {"/v3/kv/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive", &etcdserverpb__lease_time_to_live_request__descriptor},
+    {"/v3/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor},
+    {"/v3/kv/lease/leases", "/etcdserverpb.Lease/LeaseLeases", &etcdserverpb__lease_leases_request__descriptor},
+    {"/v3/cluster/member/add", "/etcdserverpb.Cluster/MemberAdd", &etcdserverpb__member_add_request__descriptor},
+    {"/v3/cluster/member/remove", "/etcdserverpb.Cluster/MemberRemove", &etcdserverpb__member_remove_request__descriptor},
+    {"/v3/cluster/member/update", "/etcdserverpb.Cluster/MemberUpdate", &etcdserverpb__member_update_request__descriptor},
+    {"/v3/cluster/member/list", "/etcdserverpb.Cluster/MemberList", &etcdserverpb__member_list_request__descriptor},
+    {"/v3/cluster/member/promote", "/etcdserverpb.Cluster/MemberPromote", &etcdserverpb__member_promote_request__descriptor},
+    {"/v3/maintenance/alarm", "/etcdserverpb.Maintenance/Alarm", &etcdserverpb__alarm_request__descriptor},
+    {"/v3/maintenance/status", "/etcdserverpb.Maintenance/Status", &etcdserverpb__status_request__descriptor},
+    {"/v3/maintenance/defragment", "/etcdserverpb.Maintenance/Defragment", &etcdserverpb__defragment_request__descriptor},
+    {"/v3/maintenance/hash", "/etcdserverpb.Maintenance/Hash", &etcdserverpb__hash_request__descriptor},
+    {"/v3/maintenance/hashkv", "/etcdserverpb.Maintenance/HashKV", &etcdserverpb__hash_kvrequest__descriptor},
+    {"/v3/maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot", &etcdserverpb__snapshot_request__descriptor},
+    {"/v3/maintenance/transfer-leadership", "/etcdserverpb.Maintenance/MoveLeader", &etcdserverpb__move_leader_request__descriptor},
+    {"/v3/maintenance/downgrade", "/etcdserverpb.Maintenance/Downgrade", &etcdserverpb__downgrade_request__descriptor},
+    {"/v3/auth/enable", "/etcdserverpb.Auth/AuthEnable", &etcdserverpb__auth_enable_request__descriptor},
+    {"/v3/auth/disable", "/etcdserverpb.Auth/AuthDisable", &etcdserverpb__auth_disable_request__descriptor},
+    {"/v3/auth/status", "/etcdserverpb.Auth/AuthStatus", &etcdserverpb__auth_status_request__descriptor},
+    {"/v3/auth/authenticate", "/etcdserverpb.Auth/Authenticate", &etcdserverpb__authenticate_request__descriptor},
+    {"/v3/auth/user/add", "/etcdserverpb.Auth/UserAdd", &etcdserverpb__auth_user_add_request__descriptor},
+    {"/v3/auth/user/get", "/etcdserverpb.Auth/UserGet", &etcdserverpb__auth_user_get_request__descriptor},
+    {"/v3/auth/user/list", "/etcdserverpb.Auth/UserList", &etcdserverpb__auth_user_list_request__descriptor},
+    {"/v3/auth/user/delete", "/etcdserverpb.Auth/UserDelete", &etcdserverpb__auth_user_delete_request__descriptor},
+    {"/v3/auth/user/changepw", "/etcdserverpb.Auth/UserChangePassword", &etcdserverpb__auth_user_change_password_request__descriptor},
+    {"/v3/auth/user/grant", "/etcdserverpb.Auth/UserGrantRole", &etcdserverpb__auth_user_grant_role_request__descriptor},
+    {"/v3/auth/user/revoke", "/etcdserverpb.Auth/UserRevokeRole", &etcdserverpb__auth_user_revoke_role_request__descriptor},
+    {"/v3/auth/role/add", "/etcdserverpb.Auth/RoleAdd", &etcdserverpb__auth_role_add_request__descriptor},
+    {"/v3/auth/role/get", "/etcdserverpb.Auth/RoleGet", &etcdserverpb__auth_role_get_request__descriptor},
+    {"/v3/auth/role/list", "/etcdserverpb.Auth/RoleList", &etcdserverpb__auth_role_list_request__descriptor},
+    {"/v3/auth/role/delete", "/etcdserverpb.Auth/RoleDelete", &etcdserverpb__auth_role_delete_request__descriptor},
+    {"/v3/auth/role/grant", "/etcdserverpb.Auth/RoleGrantPermission", &etcdserverpb__auth_role_grant_permission_request__descriptor},
+    {"/v3/auth/role/revoke", "/etcdserverpb.Auth/RoleRevokePermission", &etcdserverpb__auth_role_revoke_permission_request__descriptor},
+    {"/v3/election/campaign", "/v3electionpb.Election/Campaign", &v3electionpb__campaign_request__descriptor},
+    {"/v3/election/proclaim", "/v3electionpb.Election/Proclaim", &v3electionpb__proclaim_request__descriptor},
+    {"/v3/election/leader", "/v3electionpb.Election/Leader", &v3electionpb__leader_request__descriptor},
+    {"/v3/election/observe", "/v3electionpb.Election/Observe", &v3electionpb__leader_request__descriptor},
+    {"/v3/election/resign", "/v3electionpb.Election/Resign", &v3electionpb__resign_request__descriptor},
+    {"/v3/lock/lock", "/v3lockpb.Lock/Lock", &v3lockpb__lock_request__descriptor},
+    {"/v3/lock/unlock", "/v3lockpb.Lock/Unlock", &v3lockpb__unlock_request__descriptor},
 };
 /* clang-format on */
 
@@ -86,6 +86,7 @@ struct gateway_call {
     struct call_source source;     /* of one that is there as a whole */
     struct bytes source_rest;
     struct buffer encoded; /* a long request's */
+    bool begun;            /* the first of many messages is out */
     bool ended;
 };
 
@@ -162,6 +163,7 @@ static struct gateway_call *end(struct call *call)
     CHECK(!gateway->ended);
     gateway->ended = true;
     gateway->request->on_abort = NULL;
+    gateway->request->on_writable = NULL;
     loop_timer_stop(gateway->request->loop, &gateway->deadline);
     return gateway;
 }
@@ -273,11 +275,51 @@ static void source_ready(struct call *call)
     gateway_stream_ready(container_of(call, struct gateway_call, call)->stream);
 }
 
+/* The status of a call that ends with one. */
+static void respond_status(struct gateway_call *gateway, enum grpc_code code, const char *text)
+{
+    if (gateway->call.route->kind == CALL_SERVER_STREAM) {
+        gateway_messages_end(gateway->request, gateway->begun, gateway_status(code), code, text);
+    } else {
+        respond_error(gateway->request, gateway_status(code), code, text);
+    }
+}
+
 static void finish(struct call *call, enum grpc_code code, const char *text)
 {
     struct gateway_call *gateway = end(call);
-    respond_error(gateway->request, gateway_status(code), code, text);
+    respond_status(gateway, code, text);
     done(gateway);
+}
+
+/* --- of many messages --- */
+
+static void begin(struct call *call)
+{
+    struct gateway_call *gateway = container_of(call, struct gateway_call, call);
+    if (!gateway->begun) {
+        gateway->begun = true;
+        gateway_messages_begin(gateway->request);
+    }
+}
+
+static void send_parts(struct call *call, const struct call_part *parts, size_t count)
+{
+    begin(call);
+    gateway_messages_write(container_of(call, struct gateway_call, call)->request, call->route->response, parts, count);
+}
+
+static bool is_writable(struct call *call)
+{
+    return http1_writable(container_of(call, struct gateway_call, call)->request);
+}
+
+static void writable(struct http1_request *request)
+{
+    struct gateway_call *gateway = request->state;
+    if (gateway->call.handler != NULL && gateway->call.handler->on_writable != NULL) {
+        gateway->call.handler->on_writable(&gateway->call);
+    }
 }
 
 static bool printable(struct bytes value)
@@ -310,6 +352,9 @@ static const struct call_ops gateway_ops = {
     .reply_stream = reply_stream,
     .source_ready = source_ready,
     .finish = finish,
+    .send = send_parts,
+    .headers = begin,
+    .writable = is_writable,
 };
 
 /* The call ends without its service. */
@@ -319,12 +364,13 @@ static void cancel(struct gateway_call *gateway, int reason)
     if (gateway->call.handler != NULL && gateway->call.handler->on_cancel != NULL) {
         gateway->call.handler->on_cancel(&gateway->call, reason);
     }
-    done(gateway);
 }
 
 static void aborted(struct http1_request *request)
 {
-    cancel(request->state, ERR_CONTEXT_CANCELED);
+    struct gateway_call *gateway = request->state;
+    cancel(gateway, ERR_CONTEXT_CANCELED);
+    done(gateway);
 }
 
 static void respond_failure(struct http1_request *request, int error)
@@ -335,9 +381,9 @@ static void respond_failure(struct http1_request *request, int error)
 static void too_late(struct loop_timer *timer)
 {
     struct gateway_call *gateway = container_of(timer, struct gateway_call, deadline);
-    struct http1_request *request = gateway->request;
     cancel(gateway, ERR_CONTEXT_DEADLINE_EXCEEDED);
-    respond_failure(request, ERR_CONTEXT_DEADLINE_EXCEEDED);
+    respond_status(gateway, error_code(ERR_CONTEXT_DEADLINE_EXCEEDED), error_text(ERR_CONTEXT_DEADLINE_EXCEEDED));
+    done(gateway);
 }
 
 /* --- from request to call --- */
@@ -404,6 +450,7 @@ static void start(struct gateway_body *body, const struct call_route *route, voi
     list_init(&call->node);
     request->state = owner;
     request->on_abort = aborted;
+    request->on_writable = writable;
     int error = body->message == NULL        ? ERR_INVALID
                 : gateway->intercept != NULL ? gateway->intercept(gateway->owner, call)
                                              : 0;
@@ -449,7 +496,7 @@ static void body_is_read(struct gateway_body *body)
     const struct call_route *route = server_find(gateway->server, bytes_str(found->method), &service);
     if (body->reason != NULL) {
         respond_error(request, 400, GRPC_INVALID_ARGUMENT, body->reason);
-    } else if (route == NULL || found->stream || route->kind != CALL_UNARY) {
+    } else if (route == NULL || route->kind == CALL_STREAM || route->unary == service_not_yet) {
         respond_error(request, 501, GRPC_UNIMPLEMENTED,
                       arena_printf(&request->arena, "%s is not supported by kedge%s yet", found->method + 1,
                                    route != NULL && route->unary != service_not_yet ? "'s gateway" : ""));

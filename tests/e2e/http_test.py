@@ -162,10 +162,9 @@ def members_changes(port):
 
 
 def what_is_not_there_yet(port):
-    for path, method in (("maintenance/downgrade", "Maintenance/Downgrade"), ("auth/enable", "Auth/AuthEnable"),
-                         ("auth/user/add", "Auth/UserAdd")):
+    for path, method in (("auth/enable", "Auth/AuthEnable"), ("auth/user/add", "Auth/UserAdd")):
         gateway_error(port, "/v3/" + path, b"", 501, 12, f"etcdserverpb.{method} is not supported by kedge yet")
-    for path, method in (("maintenance/snapshot", "Maintenance/Snapshot"), ("watch", "Watch/Watch")):
+    for path, method in (("lease/keepalive", "Lease/LeaseKeepAlive"), ("watch", "Watch/Watch")):
         gateway_error(port, "/v3/" + path, b"", 501, 12, f"etcdserverpb.{method} is not supported by kedge's gateway yet")
 
 
