@@ -382,6 +382,9 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
         call->arg_count = argc;
         return command->run(call);
     }
+    if (unknown != NULL) { /* comes before whatever else is wrong */
+        return cli_fail_unknown(call->program, unknown);
+    }
     bool good = cli_parse(call, command, argc, argv, &error);
     if (command != NULL && command->later && !(good && cli_bool(call, "help"))) {
         return fail_later(call->program, command);
@@ -391,9 +394,6 @@ static int dispatch(struct cli_call *call, int argc, char **argv)
     }
     if (cli_bool(call, "help")) {
         return show_help(call);
-    }
-    if (unknown != NULL) {
-        return cli_fail_unknown(call->program, unknown);
     }
     return command == NULL || command->run == NULL ? show_help(call) : command->run(call);
 }

@@ -78,7 +78,7 @@ static const char fish_script[] = "# fish completion for %1$s:  %1$s completion 
                                   "        __fish_complete_path (string replace -- \"$head\" '' \"$current\")\n"
                                   "    end\n"
                                   "    for line in $found\n"
-                                  "        echo $head$line\n"
+                                  "        echo \"$head$line\"\n"
                                   "    end\n"
                                   "end\n"
                                   "complete -c %1$s -f -a '(__%1$s_complete)'\n";

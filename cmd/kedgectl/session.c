@@ -54,6 +54,37 @@ bool session_check_endpoints(const char *const *endpoints)
     return true;
 }
 
+/* Spaces around an endpoint ("a:1, b:1") are none of it. */
+static const char *const *trimmed(struct arena *arena, const char *const *texts)
+{
+    size_t count = 0;
+    while (texts[count] != NULL) {
+        count++;
+    }
+    const char **out = arena_zalloc(arena, (count + 1) * sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        const char *start = texts[i] + strspn(texts[i], " \t\n");
+        size_t len = strlen(start);
+        while (len > 0 && strchr(" \t\n", start[len - 1]) != NULL) {
+            len--;
+        }
+        out[i] = arena_printf(arena, "%.*s", (int)len, start);
+    }
+    return out;
+}
+
+/* An empty file name is most likely a script's variable that is not set. */
+static int check_files(const struct cli_call *call)
+{
+    static const char *const names[] = {"cert", "key", "cacert"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (cli_given(call, names[i]) && *cli_string(call, names[i]) == '\0') {
+            return cli_fail(CLI_BAD_ARGS, "empty string is passed to --%s option", names[i]);
+        }
+    }
+    return 0;
+}
+
 struct client_options session_options(const struct session *s, const char *const *endpoints)
 {
     return (struct client_options){
@@ -77,10 +108,14 @@ int session_open(struct session *s, struct cli_call *call)
     if (cli_bool(call, "debug")) {
         tell_settings(call);
     }
+    int status = check_files(call);
+    if (status != 0) {
+        return status;
+    }
     if (!cli_check_later(call)) {
         return CLI_BAD_FEATURE;
     }
-    s->endpoints = cli_strings(call, "endpoints");
+    s->endpoints = trimmed(&call->arena, cli_strings(call, "endpoints"));
     if (!session_check_endpoints(s->endpoints)) {
         return CLI_BAD_FEATURE;
     }

@@ -29,6 +29,12 @@ endpoint health|alarm list|alarm list x|alarm disarm|compaction|compaction x|com
 get k1 --hex|get bin|get bin --hex|get uni|nosuch|gett|txn x|watch|g k1|memb list|get k1 -w yaml|--dial-timeout 5 get k1
 get k1 --dial-timeout=1ms|get k1 --command-timeout=1x|get --prefix k --min-mod-rev 4 --max-mod-rev 3|get k1 --order up
 """.replace("\n", "|").strip("|").split("|")
+# Those that never get as far as an output format.
+TWIN_REFUSALS = """
+make-mirror|make-mirror a b|make-mirror a:1 --dest-prefix=x --no-dest-prefix|make-m a:1 -w yaml|check perf --load zz
+check datascale --load zz|check pe --load zz|completion|completion tcsh|completion bash zsh|help nosuch|help x y|get k1 --cert=
+get k1 --key=|get k1 --cacert=|get k1 --debug=x|user --nosuch|--nosuch|-w|e|en heal -w yaml|l|mem li|ch perf --load y|nosuch --help|--nosuch x get
+""".replace("\n", "|").strip("|").split("|")
 TWIN_TXNS = [
     'mod("k1") > "0"\n\nget k1\n\n\n', 'value("k1") = "x y"\n\nget a\n\nget --prefix k\nget none\n\n', "\n\n\n", "foo\n", "",
     'foo("k") = "1"\n', 'mod(k) = "1"\n', 'mod("k") = "x"\n', "\nfrob x\n\n\n", "\nget\n\n\n", 'mod("k") = 1\n',
@@ -202,11 +208,52 @@ def test_prints_what_etcdctl_prints(member):
         args = [word.strip('"') for word in case.format(lease=lease, bad="1234").split()]
         for output in FORMATS if "-w" not in args else ["simple"]:
             compare(member, [*args, "-w", output] if "-w" not in args else args, None, differences)
+    for case in TWIN_REFUSALS:
+        compare(member, case.split(), None, differences)
     for text in TWIN_TXNS:
         for output in FORMATS:
             compare(member, ["txn", "-w", output], text.encode(), differences)
     if differences:
         raise Failure("\n".join(differences))
+
+
+def variable_cases():
+    """Each variable of a flag of all commands, with a value that is not its default, and how --debug shows it."""
+    values = {"string": "x", "bool": None, "duration": "3s", "int": "4000000", "stringSlice": "127.0.0.1:1,127.0.0.1:2"}
+    with open("tests/data/etcd/etcdctl.tsv") as table:
+        rows = [dict(zip(HEAD, line.rstrip("\n").split("\t"))) for line in table]
+    for row in rows:
+        if row["env"].startswith("ETCDCTL_") and row["kind"] == "global_flag":
+            value = values[row["type"]] or {"true": "false", "false": "true"}[row["default"]]
+            value = "json" if row["name"] == "write-out" else value
+            yield row["env"], value, f"[{value}]" if row["type"] == "stringSlice" else value
+
+
+HEAD = ["command", "kind", "name", "shorthand", "type", "default", "env"]
+
+
+def test_every_flag_of_all_commands_has_its_variable(member):
+    count = 0
+    for name, value, shown in variable_cases():
+        count += 1
+        flags = [] if name == "ETCDCTL_ENDPOINTS" else [f"--endpoints={member.endpoint}"]
+        flags += [] if name == "ETCDCTL_COMMAND_TIMEOUT" else ["--command-timeout=500ms"]
+        flags += [] if name == "ETCDCTL_DEBUG" else ["--debug"]
+        for program in [CTL, ETCDCTL] if os.access(ETCDCTL, os.X_OK) else [CTL]:
+            if program == ETCDCTL and name == "ETCDCTL_USER":  # would ask for a password
+                continue
+            said = run(program, *flags, "endpoint", "health", env={name: value}).stderr.decode()
+            if f"{name}={shown}\n" not in said:
+                raise Failure(f"{program}: {name}={value} was not taken:\n{said}")
+        if name in ("ETCDCTL_USER", "ETCDCTL_CACERT", "ETCDCTL_DISCOVERY_SRV"):
+            flag = name[len("ETCDCTL_"):].lower().replace("_", "-")
+            if not said.endswith(f"Error: --{flag}: not supported by kedge yet\n") and program == CTL:
+                raise Failure(f"{name}: {said}")
+    if count < 20:
+        raise Failure(f"only {count} variables")
+    both = run(CTL, f"--endpoints={member.endpoint}", "get", "a", env={"ETCDCTL_ENDPOINTS": "127.0.0.1:1"})
+    if both.returncode != 1 or b"ETCDCTL_ENDPOINTS" not in both.stderr:
+        raise Failure(f"flag and variable: {both}")
 
 
 def main():
