@@ -351,7 +351,11 @@ uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t n
         return 0;
     }
     if (lead->state == BACKUP_BEGUN || lead->state == BACKUP_WATCH) {
-        *busy = lead->runner;
+        if (from != lead->runner) {
+            *busy = lead->runner;
+        } else {
+            lead->poll_ms = now_ms; /* it has finished: that is what it is to be asked for */
+        }
         return 0;
     }
     if (lead->state == BACKUP_IDLE && !lead->surveyed) {

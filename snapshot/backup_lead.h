@@ -24,11 +24,11 @@
 
 #include "snapshot/backup_schedule.h"
 
-#define BACKUP_PERMIT_MS 10000
-#define BACKUP_TRUST_MS 15000
-#define BACKUP_SILENT_MS 30000 /* > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS */
+#define BACKUP_PERMIT_MS 5000
+#define BACKUP_TRUST_MS 5000
+#define BACKUP_SILENT_MS 12000 /* > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS */
 #define BACKUP_POLL_MS 1000
-#define BACKUP_ANSWER_MS 3000 /* how long a question may take */
+#define BACKUP_ANSWER_MS 1500 /* how long a question may take */
 enum { BACKUP_PEERS = 64 };
 
 struct backup_peer {

@@ -62,6 +62,21 @@ int backup_store_list(struct backup_store *store, struct backup_note **out, size
     return error;
 }
 
+int backup_store_find_slot(struct backup_store *store, int64_t slot_s, struct backup_note *out)
+{
+    struct backup_note *notes = NULL;
+    size_t count = 0;
+    int error = slot_s == 0 ? 0 : backup_store_list(store, &notes, &count);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        if (notes[i].slot_s == slot_s && notes[i].damage[0] == '\0') {
+            *out = notes[i];
+            error = 1;
+        }
+    }
+    free(notes);
+    return error;
+}
+
 /* --- is one whole? --- */
 
 static int put_note(struct backup_store *store, const struct backup_note *note)

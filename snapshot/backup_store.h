@@ -23,6 +23,9 @@ struct backup_store {
 /* Heap array, newest first; *out is freed by the caller. */
 int backup_store_list(struct backup_store *store, struct backup_note **out, size_t *count);
 
+/* The good backup of a slot: 1 and *out, 0 if there is none (slot 0: there is never one). */
+int backup_store_find_slot(struct backup_store *store, int64_t slot_s, struct backup_note *out);
+
 /* Reads a backup as a restore would, every page and every row, and compares it with its note. "" = the newest one. What
  * is found is written into its note: ERR_CORRUPT_DATA, or 0. ERR_ABSENT: there is none of that name. cancel (may be
  * NULL) is looked at now and then: ERR_STOPPED. */

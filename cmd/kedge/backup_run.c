@@ -47,6 +47,7 @@ struct backup_run {
     struct chunk making, writing;
     bool working, made; /* made: the worker has given out all */
     bool begun;         /* the target is ready to be written */
+    bool taken;         /* somebody has taken this slot's already */
 
     bool ended; /* success or failure was told */
     bool committed;
@@ -93,7 +94,12 @@ static void keep_reason(struct backup_run *run, int error)
 static void begin_job(struct backup_job *job)
 {
     struct backup_run *run = of_job(job);
-    keep_reason(run, backup_writer_begin(&run->writer));
+    int error = backup_store_find_slot(run->writer.store, run->slot_s, &run->writer.note);
+    run->taken = error == 1;
+    if (error == 0) {
+        error = backup_writer_begin(&run->writer);
+    }
+    keep_reason(run, error < 0 ? error : 0);
 }
 
 static void write_job(struct backup_job *job)
@@ -351,10 +357,28 @@ static void planned(struct core_view *view, int result)
     }
 }
 
+/* By a member that died before anybody learned of it. */
+static void already_taken(struct backup_run *run)
+{
+    struct backup *backup = run->backup;
+    const struct backup_note *note = &run->writer.note;
+    log_info("this slot's backup is there already", log_str("name", note->name));
+    backup->last = *note;
+    backup->last_slot_s = note->slot_s > backup->last_slot_s ? note->slot_s : backup->last_slot_s;
+    tell(run, NULL);
+    close_view(run);
+    backup_turn(backup);
+}
+
 static void ready_to_write(struct backup_job *job)
 {
     struct backup_run *run = of_job(job);
-    if (take_back(run)) {
+    if (!take_back(run)) {
+        return;
+    }
+    if (run->taken) {
+        already_taken(run);
+    } else {
         run->begun = true;
         write_next(run);
     }
@@ -451,7 +475,7 @@ void backup_run_tick(struct backup_run *run)
     if (run->job_out && now_ms(run) >= run->job_since_ms + hang_ms) {
         fail(run, "the target hangs");
     } else if (now_ms(run) >= run->permit_until_ms) {
-        fail(run, "no leader has asked for it for 10 s");
+        fail(run, "no leader has asked for it for 5 s");
     }
 }
 

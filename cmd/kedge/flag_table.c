@@ -178,7 +178,7 @@ const struct flag_info flag_table[] = {
      "folder for backups that the server takes itself; it must exist"},
     {"backup-schedule", FLAG_STRING, FLAG_OWN, "", NULL, AT(backup_schedule), OWN,
      "when: an interval (6h), five fields of cron in UTC (15 3 * * *), or @hourly, @daily, @weekly; empty = only when asked"},
-    {"backup-keep", FLAG_STRING, FLAG_OWN, "hourly=24,daily=7,weekly=4", NULL, AT(backup_keep), OWN,
+    {"backup-keep", FLAG_STRING, FLAG_OWN, "last=7,hourly=24,daily=7,weekly=4", NULL, AT(backup_keep), OWN,
      "which stay: a count, or CLASS=COUNT,... of last, hourly, daily, weekly, monthly, yearly; all = all"},
     {"backup-compress", FLAG_ENUM, FLAG_OWN, "none", "none|zstd", AT(backup_compress), OWN,
      "none, or zstd (etcd's tools need it unpacked: zstd -d)"},

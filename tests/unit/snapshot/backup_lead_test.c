@@ -95,6 +95,17 @@ static void end_run(struct bed *bed, struct member *m, bool well)
     m->run = 0;
 }
 
+/* By somebody who died before anybody learned of it: the target is one that all share, and has the note. */
+static bool is_taken(const struct bed *bed, int64_t slot_s)
+{
+    for (size_t i = 0; i < bed->taken; i++) {
+        if (bed->slots[i] == slot_s) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void begin_run(struct bed *bed, struct member *m, uint64_t run, int64_t slot_s)
 {
     m->run = run;
@@ -117,7 +128,13 @@ static struct backup_report obey(struct bed *bed, struct member *m, const struct
     m->seen_number = order->number;
     m->last_s = order->last_s > m->last_s ? order->last_s : m->last_s;
     if (order->kind == BACKUP_BEGIN && m->able && m->run == 0) {
-        begin_run(bed, m, order->run, order->slot_s);
+        if (is_taken(bed, order->slot_s)) {
+            m->finished = order->run;
+            m->finished_well = true;
+            m->last_s = order->slot_s;
+        } else {
+            begin_run(bed, m, order->run, order->slot_s);
+        }
     } else if (m->run != 0 && m->run == order->run) {
         m->permit_ms = bed->now_ms + BACKUP_PERMIT_MS;
         if (m->written) {
