@@ -20,7 +20,7 @@ struct snapshot_status_visitor {
 
     /* private */
     enum { STATUS_OTHER, STATUS_KEY, STATUS_META } bucket;
-    struct snapshot_key_set *keys;
+    struct key_notes *keys;
 };
 
 void snapshot_status_begin(struct snapshot_status_visitor *v);

@@ -36,17 +36,19 @@ static int run_version(struct cli_call *call)
 
 /* clang-format off */
 #define VERB(path, args, brief, about, run) {path, UTILITY, args, brief, about, NULL, false, false, false, run}
-#define MISSING(path, group, args, brief) {path, group, args, brief, NULL, NULL, false, false, true, NULL}
 #define HIDDEN(path, run) {path, NULL, "", "", NULL, NULL, false, true, false, run}
 /* clang-format on */
 
 static const struct cli_command commands[] = {
     VERB("check", "<data-dir>", "Look for damage in a member's store", check_about, commands_check),
-    MISSING("defrag", UTILITY, "", "Give free space back to the file system"),
+    {"defrag", UTILITY, "", "Give free space back to the file system", NULL, commands_defrag_flags, false, false, false,
+     commands_defrag},
     {"export", UTILITY, "<data-dir> <output-dir>", "Write a member's data folder as etcd's", export_about, export_flags,
      false, false, false, commands_export},
-    MISSING("hashkv", UTILITY, "<filename>", "Print the hash of a backup's history"),
-    MISSING("migrate", UTILITY, "", "Change a data folder's version"),
+    {"hashkv", UTILITY, "<filename>", "Print the hash of a backup's history", NULL, commands_hashkv_flags, false, false,
+     false, commands_hashkv},
+    {"migrate", UTILITY, "", "Change a data folder's storage version", NULL, commands_migrate_flags, false, false,
+     false, commands_migrate},
     {"snapshot", UTILITY, "", "Backups", NULL, NULL, false, false, false, NULL},
     {"snapshot restore", NULL, "<filename> --data-dir {output dir} [options]", "Make a data directory of a backup",
      commands_restore_about, commands_restore_flags, false, false, false, commands_snapshot_restore},

@@ -16,5 +16,14 @@ int commands_snapshot_status(struct cli_call *call);
 int commands_snapshot_restore(struct cli_call *call);
 extern const struct cli_flag commands_restore_flags[];
 extern const char commands_restore_about[];
+/* hashkv FILE: the hash of its history. */
+int commands_hashkv(struct cli_call *call);
+extern const struct cli_flag commands_hashkv_flags[];
+/* defrag --data-dir=DIR: gives the store's free pages back to the file system. */
+int commands_defrag(struct cli_call *call);
+extern const struct cli_flag commands_defrag_flags[];
+/* migrate --data-dir=DIR --target-version=X.Y: changes the version that the store says it is of. */
+int commands_migrate(struct cli_call *call);
+extern const struct cli_flag commands_migrate_flags[];
 
 #endif
