@@ -217,7 +217,10 @@ static void append_time(struct buffer *b)
         localtime_r(&seconds, &local);
     }
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &local);
-    buffer_printf(b, "%s.%06d", text, (int)(us % 1000000));
+    append_text(b, text);
+    if (atomic_load(&line_format) != LOG_CONSOLE_SECONDS) {
+        buffer_printf(b, ".%06d", (int)(us % 1000000));
+    }
     strftime(text, sizeof text, "%z", &local);
     append_text(b, local.tm_gmtoff == 0 ? "Z" : text);
 }

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_PANIC, LOG_FATAL };
-enum log_format { LOG_JSON, LOG_CONSOLE };
+enum log_format { LOG_JSON, LOG_CONSOLE, LOG_CONSOLE_SECONDS /* as etcdutl has it */ };
 
 void log_configure(enum log_level level, enum log_format format);
 /* Where lines go from now on: a file descriptor that stays the caller's. stderr if never called. */

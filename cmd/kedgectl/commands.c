@@ -1,5 +1,6 @@
 /* The commands and flags of kedgectl: those of etcdctl 3.7.1 (facts: etcdctl.tsv). */
 #include "cmd/kedgectl/verbs.h"
+#include "cmd/kedgeutl/commands.h"
 
 #define KV "Key-value commands"
 #define MAINTENANCE "Cluster maintenance commands"
@@ -319,7 +320,12 @@ static const struct cli_command commands[] = {
     VERB("backup status", "", "Print schedule, last backup and last failure of each server", NULL, NULL,
          verb_backup_status),
     GROUP("snapshot", MAINTENANCE, "Backups"),
+    VERB("snapshot restore", "<filename> --data-dir {output dir} [options]",
+         "Make a data directory of a backup, as kedgeutl does", commands_restore_about, commands_restore_flags,
+         verb_snapshot_restore),
     VERB("snapshot save", "<filename>", "Write a backup to a file", snapshot_save_about, NULL, verb_snapshot_save),
+    VERB("snapshot status", "<filename>", "Print what a backup holds, as kedgeutl does", NULL, NULL,
+         verb_snapshot_status),
     GROUP("downgrade", MAINTENANCE, "Going back to an older version"),
     VERB("downgrade validate", "<version>", "Check whether it is possible", NULL, NULL, verb_downgrade_validate),
     VERB("downgrade enable", "<version>", "Begin", downgrade_about, NULL, verb_downgrade_enable),

@@ -11,7 +11,8 @@ cli_run verb_member_list, verb_member_add, verb_member_remove, verb_member_updat
     verb_move_leader;
 cli_run verb_backup_list, verb_backup_now, verb_backup_verify, verb_backup_status;
 cli_run verb_make_mirror, verb_check_perf, verb_check_datascale;
-cli_run verb_alarm_list, verb_alarm_disarm, verb_snapshot_save, verb_version;
+cli_run verb_alarm_list, verb_alarm_disarm, verb_snapshot_save, verb_snapshot_status, verb_snapshot_restore,
+    verb_version;
 cli_run verb_defrag, verb_downgrade_validate, verb_downgrade_enable, verb_downgrade_cancel, verb_lock, verb_elect;
 
 extern const struct cli_program kedgectl;

@@ -50,8 +50,7 @@ static int copy_table(struct copy *c, struct backend_read *read, enum backend_ta
 {
     c->table = table;
     int error = backend_scan(read, table, (struct bytes){0}, copy_row, c);
-    error = c->error != 0 ? c->error : error;
-    return error != 0 ? error : commit(c);
+    return c->error != 0 ? c->error : error;
 }
 
 static int copy_all(struct backend *from, struct backend *to)
@@ -64,6 +63,7 @@ static int copy_all(struct backend *from, struct backend *to)
         for (int table = 0; table < BACKEND_TABLES && error == 0; table++) {
             error = copy_table(c, read, (enum backend_table)table);
         }
+        error = error != 0 ? error : commit(c);
         backend_read_end(read);
     }
     free(c);
@@ -146,12 +146,16 @@ int commands_defrag(struct cli_call *call)
     const char *dir = cli_string(call, "data-dir"), *path = data_store_path(call, dir);
     struct backend *store;
     struct stat st;
-    log_configure(LOG_INFO, LOG_CONSOLE);
+    int status = cli_require(call, (const char *const[]){"data-dir", NULL});
+    if (status != CLI_OK) {
+        return status;
+    }
+    log_configure(LOG_INFO, LOG_CONSOLE_SECONDS);
     if (stat(path, &st) != 0) {
         return cli_fail(CLI_ERROR, "Failed to defragment etcd data[%s] (stat %s: no such file or directory)", dir,
                         path);
     }
-    int status = data_open(call, path, &store);
+    status = data_open(call, path, &store);
     if (status != CLI_OK) {
         return status;
     }

@@ -53,10 +53,8 @@ int commands_hashkv(struct cli_call *call)
 {
     struct snapshot_hashkv hash;
     enum print_format format;
-    if (call->arg_count != 1) {
-        return cli_fail(CLI_ERROR, "accepts 1 arg(s), received %d", call->arg_count);
-    }
-    int status = formats_find(call, &format);
+    int status = cli_expect_args(call, 1);
+    status = status != CLI_OK ? status : formats_find(call, &format);
     if (status != CLI_OK) {
         return status;
     }

@@ -101,7 +101,11 @@ int commands_migrate(struct cli_call *call)
     unsigned major, minor;
     struct backend *store;
     struct stat st;
-    log_configure(LOG_INFO, LOG_CONSOLE);
+    int status = cli_require(call, (const char *const[]){"data-dir", "target-version", NULL});
+    if (status != CLI_OK) {
+        return status;
+    }
+    log_configure(LOG_INFO, LOG_CONSOLE_SECONDS);
     if (!parse_target(target, &major, &minor)) {
         return cli_fail(CLI_BAD_ARGS, "wrong target version format, expected \"X.Y\", got %s",
                         gotext_quoted(&call->arena, target));
@@ -112,7 +116,7 @@ int commands_migrate(struct cli_call *call)
     if (stat(path, &st) != 0) {
         return cli_fail(CLI_ERROR, "stat %s: no such file or directory", path);
     }
-    int status = data_open(call, path, &store);
+    status = data_open(call, path, &store);
     if (status == CLI_OK) {
         status = migrate(call, store, major, minor);
         backend_close(store);

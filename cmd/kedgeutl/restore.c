@@ -222,7 +222,7 @@ int commands_snapshot_restore(struct cli_call *call)
     if (status != CLI_OK) {
         return status;
     }
-    log_configure(LOG_INFO, LOG_CONSOLE);
+    log_configure(LOG_INFO, LOG_CONSOLE_SECONDS);
     status = restore_with(call, &c, bump);
     arena_free(&c.arena);
     return status;
