@@ -2,6 +2,7 @@
 
 _Static_assert(BACKUP_SILENT_MS > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS, "a permit ends before");
 
+#define FIRST_POLL_MS 100
 #define SURVEY_MS 5000 /* how long a survey waits for members that are reached and say nothing */
 
 static struct backup_peer *peer_of(struct backup_lead *lead, uint64_t id)
@@ -164,7 +165,7 @@ static size_t order_next(struct backup_lead *lead, uint64_t now_ms, struct backu
     lead->runner = peer->id;
     lead->run = new_run(lead);
     lead->state = BACKUP_BEGUN;
-    lead->poll_ms = now_ms;
+    lead->poll_ms = lead->begun_ms = now_ms;
     orders[0] = order_to(lead, peer, BACKUP_BEGIN);
     return 1;
 }
@@ -191,7 +192,7 @@ static void adopt(struct backup_lead *lead, struct backup_peer *peer, const stru
     lead->runner = peer->id;
     lead->run = report->running;
     lead->slot_s = report->running_slot_s;
-    lead->poll_ms = now_ms;
+    lead->poll_ms = lead->begun_ms = now_ms;
     lead->surveyed = true;
     peer->clear = false;
     peer->tried = true;
@@ -210,6 +211,13 @@ static size_t runner_lost(struct backup_lead *lead, const struct backup_lead_fac
     return order_next(lead, facts->now_ms, orders);
 }
 
+/* Small backups take no time: a leader that asks every second would be all of it. */
+static uint64_t poll_after_ms(uint64_t at_it_ms)
+{
+    uint64_t ms = at_it_ms / 4 > FIRST_POLL_MS ? at_it_ms / 4 : FIRST_POLL_MS;
+    return ms < BACKUP_POLL_MS ? ms : BACKUP_POLL_MS;
+}
+
 static size_t watch_turn(struct backup_lead *lead, const struct backup_lead_facts *facts, struct backup_order *orders)
 {
     struct backup_peer *runner = peer_of(lead, lead->runner);
@@ -218,7 +226,7 @@ static size_t watch_turn(struct backup_lead *lead, const struct backup_lead_fact
     }
     bool trusted = facts->now_ms < runner->at_ms + BACKUP_TRUST_MS;
     if (!runner->asked && trusted && facts->now_ms >= lead->poll_ms) {
-        lead->poll_ms = facts->now_ms + BACKUP_POLL_MS;
+        lead->poll_ms = facts->now_ms + poll_after_ms(facts->now_ms - lead->begun_ms);
         orders[0] = order_to(lead, runner, BACKUP_ASK);
         return 1;
     }
@@ -368,7 +376,8 @@ uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t n
     lead->runner = from;
     lead->run = new_run(lead);
     lead->state = BACKUP_WATCH;
-    lead->poll_ms = now_ms + BACKUP_POLL_MS;
+    lead->begun_ms = now_ms;
+    lead->poll_ms = now_ms + FIRST_POLL_MS;
     peer->clear = false;
     peer->at_ms = now_ms;
     return lead->run;
@@ -380,7 +389,7 @@ uint64_t backup_lead_wait_ms(const struct backup_lead *lead, int64_t wall_s)
         return UINT64_MAX;
     }
     if (lead->state != BACKUP_IDLE) {
-        return BACKUP_POLL_MS / 4;
+        return FIRST_POLL_MS;
     }
     bool tells = false;
     for (size_t i = 0; i < lead->count; i++) {

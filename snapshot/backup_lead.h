@@ -3,7 +3,7 @@
  * The leader asks all members, over the peer port, what they do. When a slot of the schedule is due it orders one of
  * them: the reached voter of the smallest id that follows it, and itself when there is none; a member that cannot
  * (no target, the target hangs) says so, and the next one is asked, each at most once for a slot. While one is at work
- * the leader asks it every second, and so goes on permitting it.
+ * the leader asks it every second (more often at first), and so goes on permitting it.
  *
  * That there is never a second one follows from three rules:
  *   - a member begins only with a permit of the leader of its own term, gives up when that has not asked for
@@ -80,7 +80,7 @@ struct backup_lead {
     bool surveyed;
     uint64_t runner, run, runs;
     int64_t slot_s, last_s, tried_s; /* of what is under way; taken; tried, for better or worse */
-    uint64_t poll_ms;
+    uint64_t poll_ms, begun_ms;
 };
 
 struct backup_lead_facts {

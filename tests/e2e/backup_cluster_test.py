@@ -15,7 +15,7 @@ from cluster import Cluster, kedgectl
 def three_members(folder):
     target = os.path.join(folder, "three")
     os.mkdir(target)
-    cluster = Cluster(3, f"--backup-dir={target}", "--backup-schedule=2s", "--backup-keep=all")
+    cluster = Cluster(3, f"--backup-dir={target}", "--backup-schedule=1s", "--backup-keep=all")
     try:
         cluster.start()
         leader = cluster.leader()
