@@ -195,6 +195,10 @@ prove: all ## tier two: the full numbers, for the note of an issue
 fresh: ## both bootstrap commands in a bare Debian 12 (needs root)
 	@tests/fresh
 
+.PHONY: image
+image: ## the steps of deploy/Dockerfile without Docker, and what comes out tried (needs root; downloads Debian once)
+	@tests/image
+
 # --- source ---------------------------------------------------------------------------------------------------------
 .PHONY: lint tidy structure manifests docs
 lint: structure manifests tidy ## clang-tidy, directions of includes, folders, manifests for Kubernetes
