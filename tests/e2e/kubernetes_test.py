@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import kubernetes  # noqa: E402
@@ -46,8 +47,13 @@ class Cluster:
         return done.stdout + done.stderr
 
     def page(self, page):
-        return self.sh(subprocess.run([f"{ROOT}/tests/docs/run", "--show", "kubernetes", f"{ROOT}/docs/{page}"], check=True,
-                                      capture_output=True, text=True).stdout)  # fmt: skip
+        script = subprocess.run([f"{ROOT}/tests/docs/run", "--show", "kubernetes", f"{ROOT}/docs/{page}"], check=True,
+                                capture_output=True, text=True).stdout  # fmt: skip
+        before, change, after = script.partition("id=$(")
+        self.sh(before)
+        if change:
+            time.sleep(5.5)  # members are not changed before all have reached each other for five seconds
+            self.sh(change + after)
 
     def ctl(self, member, *words):
         return self.sh(f"kubectl exec kedge-{member} -- kedgectl " + " ".join(words))
