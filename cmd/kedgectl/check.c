@@ -11,6 +11,7 @@
 
 #define CLEANUP_MS 30000 /* deletion, compaction, defragmentation: each */
 #define FETCH_MS 30000
+#define PAGE_MOST ((size_t)16 << 20) /* of /metrics; what comes behind it isn't looked at */
 #define MB (1024.0 * 1024.0)
 
 /* What the four names of a load stand for. */
@@ -247,7 +248,9 @@ struct fetch {
 static void on_page(struct http1_client *client, struct bytes data)
 {
     struct fetch *f = client->owner;
-    buffer_append(&f->page, data.data, data.len);
+    if (f->page.len < PAGE_MOST) {
+        buffer_append(&f->page, data.data, data.len);
+    }
 }
 
 static void on_fetched(struct http1_client *client, const char *failure)
