@@ -204,9 +204,6 @@ static void expect_flag(const struct cli_program *program, char *const row[COL_C
     const char *path = path_of(row[COL_COMMAND]);
     const struct cli_command *command = *path == '\0' ? NULL : cli_find(program, path);
     const struct cli_flag *flag = find_flag(command == NULL ? program->globals : command->flags, row[COL_NAME]);
-    if (flag == NULL && command != NULL && command->later) {
-        return; /* it says itself that it is not there */
-    }
     if (flag == NULL) {
         fail_msg("%s: no flag --%s", row[COL_COMMAND], row[COL_NAME]);
         return;
