@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -40,12 +41,19 @@ static char root[PATHS];
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-__attribute__((constructor)) static void start(void)
+/* Whether there is anything to record. */
+static bool begin(void)
 {
     const char *path = getenv("POWERLOSS_TRACE"), *folder = getenv("POWERLOSS_ROOT");
-    if (path != NULL && folder != NULL && realpath(folder, root) != NULL) {
+    if (trace < 0 && path != NULL && folder != NULL && realpath(folder, root) != NULL) {
         trace = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     }
+    return trace >= 0;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    begin();
 }
 
 /* --- the trace --- */
@@ -135,7 +143,7 @@ static void append_content(int fd, uint32_t file, uint64_t size)
         append(RECORD_WRITE, file, at, bytes, (size_t)n);
         at += (uint64_t)n;
     }
-    close(reader);
+    REAL(close)(reader);
     append(RECORD_SYNC, file, 0, NULL, 0);
 }
 
@@ -377,12 +385,30 @@ static int rename_at(int from_folder, const char *from, int to_folder, const cha
         memcpy(both, a, n);
         memcpy(both + n, b, m);
         append(RECORD_RENAME, 0, 0, both, n + m);
-        if (replaces) {
+        if (replaces && st.st_nlink == 1) {
             file_forget(&st);
         }
     }
     free(a);
     free(b);
+    pthread_mutex_unlock(&lock);
+    errno = error;
+    return rc;
+}
+
+/* A second name of a file that was opened before: its content is the same whatever it is called. */
+int link(const char *from, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    char *below = below_root(AT_FDCWD, to);
+    struct stat st;
+    bool known;
+    int rc = REAL(link)(from, to);
+    int error = errno;
+    if (rc == 0 && below != NULL && stat(from, &st) == 0) {
+        append(RECORD_CREATE, file_of(&st, &known), 0, below, strlen(below));
+    }
+    free(below);
     pthread_mutex_unlock(&lock);
     errno = error;
     return rc;
@@ -408,7 +434,9 @@ static int remove_at(int folder, const char *path, int flags)
     int error = errno;
     if (rc == 0 && existed) {
         append(RECORD_REMOVE, 0, 0, below, strlen(below));
-        file_forget(&st);
+        if (st.st_nlink == 1 || (flags & AT_REMOVEDIR) != 0) {
+            file_forget(&st);
+        }
     }
     free(below);
     pthread_mutex_unlock(&lock);
@@ -449,4 +477,28 @@ int mkdirat(int folder, const char *path, mode_t mode)
 int mkdir(const char *path, mode_t mode)
 {
     return mkdirat(AT_FDCWD, path, mode);
+}
+
+/* --- what is there already --- */
+
+static int note_existing(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    const char *below = path + strlen(root);
+    (void)st;
+    if (kind == FTW_D && at->level > 0) {
+        append(RECORD_EXISTS, 0, 0, below + 1, strlen(below + 1));
+    } else if (kind == FTW_F) {
+        close(open_at(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+    }
+    return 0;
+}
+
+/* POWERLOSS_EXISTING=1: what is in the folder belongs to the trace, all of it durable. It ends with RECORD_ACKED 1. */
+__attribute__((constructor)) static void start_existing(void)
+{
+    enum { OPEN_FOLDERS = 8 };
+    if (getenv("POWERLOSS_EXISTING") != NULL && begin()) {
+        nftw(root, note_existing, OPEN_FOLDERS, FTW_PHYS);
+        append(RECORD_ACKED, 0, 1, NULL, 0);
+    }
 }

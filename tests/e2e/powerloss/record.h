@@ -8,7 +8,7 @@
 enum record_kind {
     RECORD_CREATE = 1, /* bytes = path below the folder: a new file (file) got this name */
     RECORD_EXISTS, /* the same for a file that was there when it was first opened; its content follows as RECORD_WRITE,
-                      RECORD_SYNC */
+                      RECORD_SYNC. file 0: a folder that was there */
     RECORD_FOLDER, /* bytes = path: a new folder */
     RECORD_WRITE,  /* bytes were written at offset */
     RECORD_SIZE,   /* the file's size became offset */
