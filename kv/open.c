@@ -97,6 +97,7 @@ static void queue_key(struct opening *o, struct bytes key, const struct index_ch
  * row like others for compaction and hashes. */
 static void name_bump(struct row_fields *fields, int64_t main)
 {
+    fields->key = bytes_str("");
     fields->create_revision = fields->mod_revision = main;
     fields->version = 1;
 }
