@@ -1,5 +1,5 @@
-/* The plain HTTP pages beside gRPC: /health, /livez, /readyz, /version, /metrics (http.tsv), CORS, and the whitelist of hosts.
- * For the client port, the metrics port and the peer port (with grpc/peer_pages.h). */
+/* The plain HTTP pages beside gRPC: /health, /livez, /readyz, /version, /metrics (http.tsv), CORS, and the whitelist of
+ * hosts. For the client port, the metrics port and the peer port (with grpc/peer_pages.h). */
 #ifndef GRPC_PAGES_H
 #define GRPC_PAGES_H
 
@@ -12,7 +12,7 @@ struct pages {
     struct core *core;
     enum pages_port port;
     struct metrics_page *metrics; /* NULL = no such page: the peer port */
-    const char *const *cors; /* allowed origins; "*" = all. Client port */
+    const char *const *cors;      /* allowed origins; "*" = all. Client port */
     size_t cors_count;
     const char *const *hosts; /* allowed hosts; "*" or none = all. Client port */
     size_t host_count;

@@ -117,8 +117,8 @@ struct scan {
 };
 
 /* Long scans wait for memory more than for anything else. So on each new leaf the page behind it is fetched, which in a
- * file that grew by appending is the next leaf; and in whole scans the pages around are mapped a window at a time, before
- * the first touch would fault them in one by one. */
+ * file that grew by appending is the next leaf; and in whole scans the pages around are mapped a window at a time,
+ * before the first touch would fault them in one by one. */
 static void scan_ahead(struct scan *s, const void *row)
 {
     enum { WINDOW = 2 << 20, LINE = 64 };

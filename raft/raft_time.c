@@ -24,8 +24,9 @@ uint64_t raft_deadline(const struct raft *r)
     return r->disk_since_ms == RAFT_NEVER || !others_vote(r) ? due : earlier(due, r->disk_since_ms + r->election_ms);
 }
 
-/* Random in [E, 1.5 E] (Raft thesis 3.4: so that split votes are rare). etcd draws up to 2E, in whole heartbeats, so that
- * two often draw the same; drawn in milliseconds half of that range is wide enough, and nobody leads for less long. */
+/* Random in [E, 1.5 E] (Raft thesis 3.4: so that split votes are rare). etcd draws up to 2E, in whole heartbeats, so
+ * that two often draw the same; drawn in milliseconds half of that range is wide enough, and nobody leads for less
+ * long. */
 void raft_draw_election_timeout(struct raft *r)
 {
     r->election_timeout_ms = r->election_ms + random_below(&r->random, r->election_ms / 2 + 1);
