@@ -72,7 +72,7 @@ Etcdserverpb__RequestOp *contest_get(struct contest *contest, struct bytes key);
 Etcdserverpb__RequestOp *contest_delete_op(struct contest *contest, struct bytes key);
 
 /* The pair that the n-th operation of a txn found; NULL if it found none. */
-const Mvccpb__KeyValue *contest_found(const ProtobufCMessage *response, size_t n);
+const Mvccpb__KeyValue *contest_found(const ProtobufCMessage *message, size_t n);
 bool contest_succeeded(const ProtobufCMessage *response);
 Etcdserverpb__ResponseHeader *contest_header(const ProtobufCMessage *response); /* of a txn */
 

@@ -201,21 +201,28 @@ static int finish(struct backup_target *target)
     return fsync(d->fd) != 0 ? failed(d, "sync", d->part) : 0;
 }
 
+/* False with errno: also if there is a file of the new name. */
+static bool rename_to_new(const char *from, const char *to)
+{
+    if (link(from, to) == 0) {
+        unlink(from);
+        return true;
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) {
+        return false;
+    }
+    if (access(to, F_OK) == 0) { /* a file system without hard links */
+        errno = EEXIST;
+        return false;
+    }
+    return rename(from, to) == 0;
+}
+
 static int commit(struct backup_target *target)
 {
     struct directory *d = of(target);
     char *from = inside(d, d->part), *to = inside(d, d->name);
-    int error = 0;
-    if (link(from, to) == 0) {
-        unlink(from);
-    } else if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) {
-        error = failed(d, "give its name to", d->part);
-    } else if (access(to, F_OK) == 0) { /* a file system without hard links */
-        errno = EEXIST;
-        error = failed(d, "give its name to", d->part);
-    } else if (rename(from, to) != 0) {
-        error = failed(d, "give its name to", d->part);
-    }
+    int error = rename_to_new(from, to) ? 0 : failed(d, "give its name to", d->part);
     free(from);
     free(to);
     if (error != 0) {

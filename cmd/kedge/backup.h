@@ -117,7 +117,7 @@ void backup_wish_cancel(struct backup_wish *wish);
 
 /* backup_run.c */
 /* on_end (may be NULL): error NULL and the note, or the text. Called once, before the next backup may begin. */
-void backup_run_start(struct backup *backup, uint64_t run, int64_t slot_s,
+void backup_run_start(struct backup *backup, uint64_t number, int64_t slot_s,
                       void (*on_end)(void *owner, const struct backup_note *note, const char *error), void *owner);
 void backup_run_forget_owner(struct backup *backup, void *owner); /* on_end does not come */
 uint64_t backup_run_number(const struct backup_run *run);
