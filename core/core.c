@@ -55,6 +55,7 @@ uint64_t core_deadline(const struct core *core)
     at = earlier(at, compact_deadline(core));
     at = earlier(at, view_deadline(core));
     at = earlier(at, install_deadline(core));
+    at = earlier(at, defragment_deadline(core));
     at = earlier(at, space_deadline(core));
     at = earlier(at, clock_deadline(core));
     at = earlier(at, lease_call_deadline(core));
@@ -102,6 +103,7 @@ struct core *core_new(const struct core_config *config, struct raft *raft, struc
     list_init(&core->views);
     list_init(&core->hashes);
     list_init(&core->compact_waits);
+    list_init(&core->defragment_waits);
     list_init(&core->hash_waits);
     list_init(&core->commit_job.node);
     propose_init(core);
@@ -120,6 +122,7 @@ static void end_all(struct core *core)
     read_fail_all(core, ERR_STOPPED);
     lease_call_fail_all(core, ERR_STOPPED);
     compact_fail_all(core, ERR_STOPPED);
+    defragment_fail_all(core, ERR_STOPPED);
     hash_fail_all(core, ERR_STOPPED);
     view_fail_all(core, ERR_STOPPED);
     forwarded_drop_all(core);
@@ -139,6 +142,7 @@ void core_free(struct core *core)
         free(job);
     }
     install_free(core);
+    defragment_free(core);
     kv_close(core->kv);
     raft_free(core->raft);
     arena_free(&core->apply_arena);

@@ -210,6 +210,10 @@ void core_lease_cancel(struct core_lease_call *call);
 /* --- compaction: core_propose, and for `physical` this afterwards: done comes when its deletes are stored --- */
 void core_wait_compacted(struct core *core, struct core_request *request, int64_t revision);
 
+/* Gives free space of the store's file back to the file system: done with 0 (also when there was little to give), or
+ * ERR_DISK_FULL, ERR_IO, ERR_CORRUPT_DATA, ERR_STOPPED; the store is unharmed by all of them. */
+int core_defragment(struct core *core, struct core_request *request);
+
 /* --- views: the whole store at one position of the log, for work that lasts (hash, snapshot, images for members) ---
  */
 
@@ -305,6 +309,7 @@ struct core_stats {
     uint64_t proposals_failed_total, proposals_committed; /* the latter: the commit index */
     uint64_t reads_failed_total, reads_slow_total;        /* read rounds: ended by a new leader; by their time */
     uint64_t lease_checkpoints_total;
+    uint64_t defragments_total;
     uint64_t terms_led; /* of which the own first entry was applied */
 };
 struct core_stats core_stats(const struct core *core);

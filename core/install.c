@@ -141,7 +141,8 @@ static void recorded(struct core_job *job)
 
 static bool quiet(const struct core *core)
 {
-    return !core->applying && !core->commit_out && !core->repack_out && !core->checkpoint_out && !core->log_read_out;
+    return !core->applying && !core->commit_out && !core->repack_out && !core->defragment_out &&
+           !core->checkpoint_out && !core->log_read_out;
 }
 
 static void record(struct core *core)

@@ -23,13 +23,14 @@
 #define CORE_WATCH_BUDGET 2000
 
 enum request_state {
-    REQUEST_NONE,      /* not open */
-    REQUEST_PROPOSED,  /* in the table and in a timeout list */
-    REQUEST_WAITING,   /* proposal kept until there is a leader; in the timeout list and the queue */
-    REQUEST_READING,   /* barrier; in a read batch */
-    REQUEST_COMPACTED, /* waits for a physical compaction */
-    REQUEST_TRANSFER,  /* waits for another leader */
-    REQUEST_PROMOTE,   /* waits for the leader's answer: in core->promotes */
+    REQUEST_NONE,       /* not open */
+    REQUEST_PROPOSED,   /* in the table and in a timeout list */
+    REQUEST_WAITING,    /* proposal kept until there is a leader; in the timeout list and the queue */
+    REQUEST_READING,    /* barrier; in a read batch */
+    REQUEST_COMPACTED,  /* waits for a physical compaction */
+    REQUEST_TRANSFER,   /* waits for another leader */
+    REQUEST_DEFRAGMENT, /* waits for the store's copy */
+    REQUEST_PROMOTE,    /* waits for the leader's answer: in core->promotes */
 };
 
 /* A proposal that waits for a leader. */
@@ -139,6 +140,14 @@ struct core {
     uint64_t checkpoint_index;
     struct core_job repack_job;
     bool repack_out, repack_wanted;
+
+    /* giving space back (defragment.c) */
+    struct list defragment_waits; /* core_request.node */
+    struct core_job defragment_job;
+    bool defragment_out, defragment_next; /* next: nothing else goes to the store any more */
+    uint64_t defragment_at_ms;
+    struct backend **old_stores; /* replaced by a copy, and still read from */
+    size_t old_store_count;
 
     /* images that are installed here (install.c) */
     struct {
@@ -270,6 +279,14 @@ void store_slice(struct core *core);
 void store_applied(struct core *core); /* something was applied: a commit is due in a while */
 uint64_t store_deadline(const struct core *core);
 bool store_idle(const struct core *core);
+
+/* defragment.c */
+void defragment_slice(struct core *core);
+void defragment_patience(struct core *core);    /* it has waited long enough: it is next */
+bool defragment_holds(const struct core *core); /* nothing is committed or repacked */
+uint64_t defragment_deadline(const struct core *core);
+void defragment_fail_all(struct core *core, int error);
+void defragment_free(struct core *core);
 
 /* view.c */
 void view_slice(struct core *core);

@@ -16,10 +16,11 @@ enum core_job_kind {
     CORE_CHECKPOINT, /* .snap file, snapshot record, release of old segments */
     CORE_LOG_READ,   /* entries that memory has dropped */
     /* Queue of the store: */
-    CORE_COMMIT, /* make a batch durable */
-    CORE_VIEW,   /* open a view */
-    CORE_REPACK, /* one slice of repacking */
-    CORE_PLACE,  /* make a generation that CORE_INSTALL built the member's: what it is after a crash, too */
+    CORE_COMMIT,     /* make a batch durable */
+    CORE_VIEW,       /* open a view */
+    CORE_REPACK,     /* one slice of repacking */
+    CORE_PLACE,      /* make a generation that CORE_INSTALL built the member's: what it is after a crash, too */
+    CORE_DEFRAGMENT, /* the store's rows in a new file of the same name, opened */
     /* No queue, any thread: */
     CORE_WORK,    /* work.run(&job) */
     CORE_INSTALL, /* build a generation from an image that has arrived; takes seconds */
@@ -48,6 +49,11 @@ struct kv;
 struct core_install {
     struct raft_position at;
     struct kv *kv; /* CORE_INSTALL: out, CORE_PLACE: in. Its backend is the environment's, found by it */
+};
+
+struct core_defragment {
+    struct backend *store; /* out: the new one; NULL: the old one stays */
+    int error;             /* out: why; the job itself only fails when it is not known what a crash would leave */
 };
 
 struct core_log_read {
@@ -81,6 +87,7 @@ struct core_job {
         } repack;
         struct core_work work;
         struct core_install install;
+        struct core_defragment defragment;
     };
 };
 
@@ -122,6 +129,9 @@ struct core_env {
     /* Nobody uses this generation any more (another took its place, or it never came to be used): close it and its
      * backend, on whatever thread. Never the core's last one, which core_free closes. */
     void (*retire)(struct core_env *env, struct kv *kv);
+    /* A store that another file took the place of, and nobody reads from: to be closed, on whatever thread. NULL if
+     * there is no CORE_DEFRAGMENT. */
+    void (*close_store)(struct core_env *env, struct backend *store);
     /* The image that arrived at this position is of no use (any more): another one is being installed, the log has what
      * it holds, or it could not be installed. NULL = nothing is to be done. */
     void (*drop_image)(struct core_env *env, struct raft_position at);

@@ -82,7 +82,8 @@ static bool durable_in_log(const struct core *core)
 /* When one of these ends, a turn comes. */
 static bool commit_blocked(const struct core *core)
 {
-    return core->commit_out || core->repack_out || core->given_up || install_holds(core) || !durable_in_log(core);
+    return core->commit_out || core->repack_out || core->given_up || install_holds(core) || defragment_holds(core) ||
+           !durable_in_log(core);
 }
 
 static void commit(struct core *core)
@@ -121,7 +122,8 @@ static void repack(struct core *core)
         core->repack_wanted = true;
         core->repack_job.repack.cursor.len = 0;
     }
-    if (!core->repack_wanted || core->repack_out || core->commit_out || core->stopping || install_holds(core)) {
+    if (!core->repack_wanted || core->repack_out || core->commit_out || core->stopping || install_holds(core) ||
+        defragment_holds(core)) {
         return;
     }
     core->repack_job.kind = CORE_REPACK;
@@ -134,8 +136,10 @@ static void repack(struct core *core)
 
 void store_slice(struct core *core)
 {
+    defragment_patience(core);
     commit(core);
     repack(core);
+    defragment_slice(core);
 }
 
 uint64_t store_deadline(const struct core *core)
@@ -149,5 +153,5 @@ uint64_t store_deadline(const struct core *core)
 bool store_idle(const struct core *core)
 {
     bool stored = core->given_up || core->log_refused || !kv_batch_wanted(core->kv);
-    return !core->commit_out && !core->repack_out && !core->checkpoint_out && stored;
+    return !core->commit_out && !core->repack_out && !core->defragment_out && !core->checkpoint_out && stored;
 }

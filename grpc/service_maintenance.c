@@ -171,14 +171,48 @@ static void hash_kv(void *service, struct call *call, const ProtobufCMessage *me
 
 /* --- defragment --- */
 
-/* Freed pages are reused and sparse leaves repacked all the time (design.md "Space"), so there is nothing to wait for:
- * scripts that call this get their success at once, and nobody is stopped meanwhile. */
+/* Freed pages are reused and sparse leaves repacked all the time (design.md "Space"); what is left to do is to make the
+ * file smaller, which stops nobody. */
+struct defragment_call {
+    struct core_request request;
+    struct call *call;
+    struct services *services;
+};
+
+static void defragmented(struct core_request *request, int error, ProtobufCMessage *none)
+{
+    (void)none;
+    struct defragment_call *defragment = request->owner;
+    if (error != 0) {
+        call_fail(defragment->call, error);
+        return;
+    }
+    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
+    call_reply(defragment->call, &response.base);
+}
+
+static void defragment_cancelled(struct call *call, int reason)
+{
+    (void)reason;
+    struct defragment_call *defragment = call->state;
+    core_cancel(defragment->services->core, &defragment->request);
+}
+
 static void defragment(void *service, struct call *call, const ProtobufCMessage *message)
 {
-    (void)service;
+    static const struct call_handler handler = {.on_cancel = defragment_cancelled};
     (void)message;
-    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
-    call_reply(call, &response.base);
+    struct services *services = service;
+    struct defragment_call *defragment = arena_zalloc(&call->arena, sizeof *defragment);
+    *defragment = (struct defragment_call){.call = call, .services = services};
+    defragment->request.done = defragmented;
+    defragment->request.owner = defragment;
+    call->state = defragment;
+    call->handler = &handler;
+    int error = core_defragment(services->core, &defragment->request);
+    if (error != 0) {
+        call_fail(call, error);
+    }
 }
 
 /* --- leadership --- */

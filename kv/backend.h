@@ -138,6 +138,11 @@ int backend_open_lmdb(const struct backend_lmdb_config *config, struct backend *
  * store stays open. Whoever has the replaced file open goes on with it. 0, ERR_IO. Store thread. */
 int backend_lmdb_rename(struct backend *b, const char *path);
 
+/* Writes the rows to a new file without free space, synced; what was at the path is replaced. Takes as long as reading
+ * and writing all of it. No fault of the store: an error leaves no file and the store as it was. 0, ERR_DISK_FULL,
+ * ERR_IO, ERR_CORRUPT_DATA. Store thread. */
+int backend_lmdb_copy(struct backend *b, const char *path);
+
 /* Walks all pages and rows of a file that nobody has open (it takes no lock). 0, ERR_CORRUPT_DATA, ERR_ABSENT, ERR_IO;
  * *out (kv/lmdb_check.h) says what is wrong and where, or what is there. For `kedgeutl check`. */
 struct lmdb_check;

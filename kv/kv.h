@@ -77,6 +77,9 @@ void kv_set_watch(struct kv *kv, struct watch_hub *hub);
  */
 bool kv_unused(const struct kv *kv);
 struct backend *kv_backend(const struct kv *kv);
+/* The same rows in another file: from now on they are read from there. No batch may be out. Returns the one before,
+ * which may still be read from. */
+struct backend *kv_replace_backend(struct kv *kv, struct backend *backend);
 
 /* --- requests before proposing --- */
 

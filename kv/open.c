@@ -437,6 +437,14 @@ struct backend *kv_backend(const struct kv *kv)
     return kv->backend;
 }
 
+struct backend *kv_replace_backend(struct kv *kv, struct backend *backend)
+{
+    struct backend *before = kv->backend;
+    CHECK(kv->batches.out == NULL);
+    kv->backend = backend;
+    return before;
+}
+
 void kv_set_watch(struct kv *kv, struct watch_hub *hub)
 {
     kv->config.watch = hub;

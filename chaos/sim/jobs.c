@@ -142,6 +142,8 @@ static void run_store_job(struct sim_member *m, struct core_job *job)
     case CORE_PLACE:
         sim_image_place(m, job->install.at);
         break;
+    case CORE_DEFRAGMENT: /* nothing to gain in memory */
+        break;
     default:
         job->error = backend_repack(m->backend, job->repack.budget_bytes, &job->repack.cursor);
         break;

@@ -202,6 +202,37 @@ static int place(struct engine *engine, const struct core_install *install)
     return error;
 }
 
+/* The store without its free space, under its own name: what is not to be believed after a crash is not begun with. */
+static int defragment(struct engine *engine, struct core_defragment *work)
+{
+    struct backend *store = NULL;
+    char *reason = NULL;
+    struct backend_stats before = backend_stats(engine->backend);
+    uint64_t begun = loop_clock_ns();
+    log_info("defragmenting", log_str("path", engine->generation->store.path),
+             log_uint("current-db-size-bytes", before.size_bytes),
+             log_uint("current-db-size-in-use-bytes", before.size_in_use_bytes));
+    work->error = generation_copy(engine->generation, engine->backend, &store, &reason);
+    if (work->error != 0) {
+        log_warn("failed to defragment", log_str("error", reason != NULL ? reason : error_text(work->error)));
+        free(reason);
+        return 0;
+    }
+    FAILPOINT(defragBeforeRename);
+    int error = backend_lmdb_rename(store, engine->generation->store.path);
+    FAILPOINT(defragAfterRename);
+    if (error == 0) {
+        struct backend_stats after = backend_stats(store);
+        engine->backend = work->store = store;
+        log_info("finished defragmenting directory", log_str("path", engine->generation->store.path),
+                 log_int("current-db-size-bytes-diff", (int64_t)after.size_bytes - (int64_t)before.size_bytes),
+                 log_uint("current-db-size-bytes", after.size_bytes),
+                 log_uint("current-db-size-in-use-bytes", after.size_in_use_bytes),
+                 log_uint("took-ms", (loop_clock_ns() - begun) / 1000000));
+    }
+    return error;
+}
+
 static int store_job(struct engine *engine, struct core_job *job)
 {
     switch (job->kind) {
@@ -211,6 +242,8 @@ static int store_job(struct engine *engine, struct core_job *job)
         return backend_view_open(engine->backend, &job->view);
     case CORE_PLACE:
         return place(engine, &job->install);
+    case CORE_DEFRAGMENT:
+        return defragment(engine, &job->defragment);
     default:
         CHECK(job->kind == CORE_REPACK);
         return backend_repack(engine->backend, job->repack.budget_bytes, &job->repack.cursor);
@@ -317,6 +350,17 @@ static void retire(struct core_env *env, struct kv *kv)
     post_work(container_of(env, struct engine, env), close_generation, kv);
 }
 
+static int close_backend(void *store)
+{
+    backend_close(store);
+    return 0;
+}
+
+static void close_store(struct core_env *env, struct backend *store)
+{
+    post_work(container_of(env, struct engine, env), close_backend, store);
+}
+
 struct dropped {
     const struct generation_config *config;
     uint64_t index;
@@ -408,6 +452,7 @@ static void start(struct core_env *env, struct core_job *job)
     case CORE_VIEW:
     case CORE_REPACK:
     case CORE_PLACE:
+    case CORE_DEFRAGMENT:
         mailbox_post(&engine->store.box, &job->node);
         break;
     case CORE_WORK:
@@ -463,7 +508,7 @@ void engine_start(struct engine *engine, struct loop *loop, struct wal *wal, str
                   const struct wal_fs *fs, const char *snap_dir, size_t max_wals, size_t max_snapshots)
 {
     *engine = (struct engine){
-        .env = {.start = start, .space = space, .retire = retire, .drop_image = drop_image},
+        .env = {.start = start, .space = space, .retire = retire, .close_store = close_store, .drop_image = drop_image},
         .loop = loop,
         .wal = wal,
         .backend = backend,

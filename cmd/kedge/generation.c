@@ -106,6 +106,24 @@ int generation_build(const struct generation_config *config, struct raft_positio
     return error;
 }
 
+int generation_copy(const struct generation_config *config, struct backend *from, struct backend **out, char **reason)
+{
+    struct backend_lmdb_config store = config->store;
+    char *path = mem_printf("%s/db.tmp.defragment", config->snap_dir);
+    *reason = NULL;
+    FAILPOINT(defragBeforeCopy);
+    int error = backend_lmdb_copy(from, path);
+    if (error == 0) {
+        store.path = path;
+        error = backend_open_lmdb(&store, out, reason);
+        if (error != 0) {
+            remove_store(path);
+        }
+    }
+    free(path);
+    return error;
+}
+
 /* --- taking over --- */
 
 int generation_place(const struct generation_config *config, struct generation *generation, uint64_t index)

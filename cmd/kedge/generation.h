@@ -34,6 +34,9 @@ int generation_build(const struct generation_config *config, struct raft_positio
                      struct generation *out, char **reason);
 /* The store gets its name, durably; the image is removed. The one that had it before stays open where it is. */
 int generation_place(const struct generation_config *config, struct generation *generation, uint64_t index);
+/* The rows of a store in a file of their own without free space, checked and open, under a name that a next start
+ * removes. As generation_build. */
+int generation_copy(const struct generation_config *config, struct backend *from, struct backend **out, char **reason);
 /* Closes both. */
 void generation_close(struct generation *generation);
 

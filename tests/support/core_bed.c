@@ -23,6 +23,7 @@ static void start(struct core_env *env, struct core_job *job)
     case CORE_VIEW:
     case CORE_REPACK:
     case CORE_PLACE:
+    case CORE_DEFRAGMENT:
         list_push_back(&bed->store_jobs, &job->node);
         break;
     case CORE_WORK:
@@ -105,6 +106,9 @@ static int store_job(struct core_bed *bed, struct core_job *job)
         CHECK(job->commit.index <= bed->log_base.index + bed->entry_count, "the store is ahead of the log");
         bed->commits++;
         return backend_commit(bed->backend, &job->commit);
+    case CORE_DEFRAGMENT: /* there is nothing to gain in memory */
+        bed->defragments++;
+        return 0;
     case CORE_VIEW:
         bed->views++;
         return backend_view_open(bed->backend, &job->view);
@@ -116,7 +120,8 @@ static int store_job(struct core_bed *bed, struct core_job *job)
 
 static bool waits(const struct core_bed *bed, const struct core_job *job)
 {
-    return job->kind == CORE_SAVE && bed->log_full && !bed->giving_up;
+    return (job->kind == CORE_SAVE && bed->log_full && !bed->giving_up) ||
+           (job->kind == CORE_DEFRAGMENT && bed->defragment_held);
 }
 
 void core_bed_one(struct core_bed *bed, struct list *queue)
@@ -415,6 +420,13 @@ int core_bed_compact(struct core_bed *bed, struct bed_request *request, int64_t 
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.compaction = &compaction;
     return propose(bed, request, &internal);
+}
+
+int core_bed_defragment(struct core_bed *bed, struct bed_request *request)
+{
+    *request = (struct bed_request){.bed = bed, .request = {.done = ended}};
+    request->request.owner = request;
+    return core_defragment(bed->core, &request->request);
 }
 
 int core_bed_alarm(struct core_bed *bed, struct bed_request *request, int action, int type)

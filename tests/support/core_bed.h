@@ -33,9 +33,10 @@ struct core_bed {
     bool log_full; /* saves find no space: they wait, or come back with ERR_STOPPED once giving_up */
     bool giving_up;
     bool commits_full; /* commits end with ERR_DISK_FULL */
+    bool defragment_held;
     struct core_space space;
-    size_t checkpoints, commits, full_commits, views, repacks, log_reads; /* carried out */
-    struct raft_position checkpoint;                                      /* the last one's */
+    size_t checkpoints, commits, full_commits, views, repacks, log_reads, defragments; /* carried out */
+    struct raft_position checkpoint;                                                   /* the last one's */
 
     /* What is durable in the log. */
     struct raft_entry *entries;
@@ -88,6 +89,7 @@ int core_bed_put_bytes(struct core_bed *bed, struct bed_request *request, const 
 int core_bed_delete(struct core_bed *bed, struct bed_request *request, const char *key);
 int core_bed_grant(struct core_bed *bed, struct bed_request *request, int64_t id, int64_t ttl);
 int core_bed_compact(struct core_bed *bed, struct bed_request *request, int64_t revision);
+int core_bed_defragment(struct core_bed *bed, struct bed_request *request);
 int core_bed_alarm(struct core_bed *bed, struct bed_request *request, int action, int type);
 int core_bed_barrier(struct core_bed *bed, struct bed_request *request);
 int core_bed_remove(struct core_bed *bed, struct bed_request *request, uint64_t id);

@@ -92,6 +92,57 @@ static void test_a_commit_that_came_due_during_repacking_is_made_after_it(void *
     core_bed_close(&bed);
 }
 
+/* What was deleted is gone first; while the store is copied nothing is committed, and what came due then is not
+ * forgotten. */
+static void test_defragmenting_waits_for_the_compaction_and_holds_commits_back(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_request puts[8], compact, defragment, late;
+    settle(&bed);
+    for (unsigned i = 0; i < 8; i++) {
+        core_bed_put_bytes(&bed, &puts[i], "k", 100000);
+    }
+    core_bed_advance(&bed, 500);
+    core_bed_compact(&bed, &compact, kv_revision(bed.kv));
+    core_bed_run(&bed);
+    assert_int_equal(core_bed_defragment(&bed, &defragment), 0);
+    bed.defragment_held = true;
+    core_bed_advance(&bed, 3000);
+    assert_false(list_empty(&bed.store_jobs)); /* it is under way */
+    struct kv_stats stats = kv_stats(bed.kv);
+    assert_in_range(stats.size_in_use_bytes, 1, stats.size_bytes / 2); /* all but one value is deleted */
+    size_t commits = bed.commits;
+    core_bed_put(&bed, &late, "late", "v", 0);
+    assert_in_range(core_bed_advance(&bed, 1000), 0, 100);
+    assert_int_equal(late.ended, 1); /* it does not wait for the store */
+    assert_int_equal(defragment.ended, 0);
+    assert_int_equal(bed.commits, commits);
+    bed.defragment_held = false;
+    core_bed_advance(&bed, 1000);
+    assert_int_equal(bed.defragments, 1);
+    assert_int_equal(defragment.ended, 1);
+    assert_int_equal(defragment.error, 0);
+    assert_int_equal(kv_stats(bed.kv).stored_index, kv_applied_index(bed.kv));
+    core_bed_close(&bed);
+}
+
+static void test_a_store_without_free_space_is_not_copied(void **state)
+{
+    (void)state;
+    struct core_bed bed = {0};
+    struct bed_request defragment;
+    settle(&bed);
+    put(&bed, "k");
+    core_bed_advance(&bed, 500);
+    assert_int_equal(core_bed_defragment(&bed, &defragment), 0);
+    core_bed_advance(&bed, 500);
+    assert_int_equal(defragment.ended, 1);
+    assert_int_equal(defragment.error, 0);
+    assert_int_equal(bed.defragments, 0);
+    core_bed_close(&bed);
+}
+
 static void test_a_checkpoint_is_made_after_snapshot_count_entries_at_what_is_stored(void **state)
 {
     (void)state;
@@ -134,6 +185,8 @@ int main(void)
         cmocka_unit_test(test_what_is_applied_is_stored_within_the_batch_interval),
         cmocka_unit_test(test_a_big_batch_does_not_wait),
         cmocka_unit_test(test_a_commit_that_came_due_during_repacking_is_made_after_it),
+        cmocka_unit_test(test_defragmenting_waits_for_the_compaction_and_holds_commits_back),
+        cmocka_unit_test(test_a_store_without_free_space_is_not_copied),
         cmocka_unit_test(test_a_checkpoint_is_made_after_snapshot_count_entries_at_what_is_stored),
         cmocka_unit_test(test_an_idle_member_takes_few_turns),
     };
