@@ -18,6 +18,7 @@ struct snapshot_restore {
     enum restore_phase phase;
     struct snapshot_input *input;
     enum backend_table table; /* of the bucket that comes; BACKEND_TABLES = none of etcd's */
+    bool seen[BACKEND_TABLES + 1];
     struct snapshot_status_visitor status;
     struct kv_content *content;
 
@@ -39,31 +40,6 @@ __attribute__((format(printf, 3, 4))) static int fail(struct snapshot_restore *r
     return error;
 }
 
-/* --- rows: each is looked at three times, while it is here --- */
-
-static int visit_bucket(struct snapshot_visitor *visitor, struct bytes name)
-{
-    struct snapshot_restore *r = (struct snapshot_restore *)visitor;
-    r->table = BACKEND_TABLES;
-    for (unsigned k = 0; k < SNAPSHOT_TABLES; k++) {
-        if (bytes_equal(name, bytes_str(backend_table_name(snapshot_tables[k])))) {
-            r->table = snapshot_tables[k];
-        }
-    }
-    int error = r->status.visitor.bucket(&r->status.visitor, name);
-    return error != 0 || r->build == NULL ? error : snapshot_build_bucket(r->build, name);
-}
-
-static int visit_row(struct snapshot_visitor *visitor, struct bytes key, struct bytes value)
-{
-    struct snapshot_restore *r = (struct snapshot_restore *)visitor;
-    int error = r->status.visitor.row(&r->status.visitor, key, value);
-    if (error == 0 && r->table != BACKEND_TABLES) {
-        error = kv_content_row(r->content, r->table, key, value);
-    }
-    return error != 0 || r->build == NULL ? error : snapshot_build_row(r->build, key, value);
-}
-
 /* --- the beginning --- */
 
 static int open_input(struct snapshot_restore *r)
@@ -83,18 +59,6 @@ static int open_input(struct snapshot_restore *r)
     return 0;
 }
 
-static int begin_build(struct snapshot_restore *r)
-{
-    const struct snapshot_build_config config = {.image = r->config.file,
-                                                 .store = r->place.store,
-                                                 .new_cluster = true,
-                                                 .disable_auth = r->config.disable_auth,
-                                                 .bump_revision = r->config.bump_revision,
-                                                 .map_bytes = r->config.map_bytes};
-    r->build = snapshot_build_new(&config);
-    return snapshot_build_begin(r->build);
-}
-
 static int begin(struct snapshot_restore *r)
 {
     const struct snapshot_restore_config *c = &r->config;
@@ -107,8 +71,51 @@ static int begin(struct snapshot_restore *r)
         r->result.cluster_id = r->log.cluster_id;
         r->result.member_id = r->log.member_id;
     }
-    int error = open_input(r);
-    return error != 0 || c->dry_run ? error : begin_build(r);
+    return open_input(r);
+}
+
+/* --- rows: each is looked at three times, while it is here --- */
+
+/* Only when the first bucket comes: a file whose checksum is wrong is refused before anything is made. */
+static int begin_build(struct snapshot_restore *r)
+{
+    const struct snapshot_build_config config = {.image = r->config.file,
+                                                 .store = r->place.store,
+                                                 .new_cluster = true,
+                                                 .disable_auth = r->config.disable_auth,
+                                                 .bump_revision = r->config.bump_revision,
+                                                 .map_bytes = r->config.map_bytes};
+    int error = restore_place_make(&r->place);
+    if (error == 0) {
+        r->build = snapshot_build_new(&config);
+        error = snapshot_build_begin(r->build);
+    }
+    return error;
+}
+
+static int visit_bucket(struct snapshot_visitor *visitor, struct bytes name)
+{
+    struct snapshot_restore *r = (struct snapshot_restore *)visitor;
+    r->table = BACKEND_TABLES;
+    for (unsigned k = 0; k < SNAPSHOT_TABLES; k++) {
+        if (bytes_equal(name, bytes_str(backend_table_name(snapshot_tables[k])))) {
+            r->table = snapshot_tables[k];
+        }
+    }
+    r->seen[r->table] = true;
+    int error = r->build != NULL || r->config.dry_run ? 0 : begin_build(r);
+    error = error != 0 ? error : r->status.visitor.bucket(&r->status.visitor, name);
+    return error != 0 || r->build == NULL ? error : snapshot_build_bucket(r->build, name);
+}
+
+static int visit_row(struct snapshot_visitor *visitor, struct bytes key, struct bytes value)
+{
+    struct snapshot_restore *r = (struct snapshot_restore *)visitor;
+    int error = r->status.visitor.row(&r->status.visitor, key, value);
+    if (error == 0 && r->table != BACKEND_TABLES) {
+        error = kv_content_row(r->content, r->table, key, value);
+    }
+    return error != 0 || r->build == NULL ? error : snapshot_build_row(r->build, key, value);
 }
 
 /* --- the end --- */
@@ -116,6 +123,10 @@ static int begin(struct snapshot_restore *r)
 static int judge(struct snapshot_restore *r, const struct kv_content_facts *facts)
 {
     uint64_t by = r->config.bump_revision;
+    if (!r->seen[BACKEND_KEY] || !r->seen[BACKEND_META]) {
+        return fail(r, ERR_CORRUPT_DATA, "%s: it has no bucket %s", r->config.file,
+                    r->seen[BACKEND_KEY] ? "meta" : "key");
+    }
     if (facts->auth_enabled && !r->config.disable_auth) {
         return fail(r, ERR_INVALID,
                     "%s: authentication is enabled in it, which this version of kedge does not have: restore it "

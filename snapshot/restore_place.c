@@ -209,7 +209,7 @@ static void set_paths(struct restore_place *p, const char *data_dir, const char 
     p->data_dir = trimmed(data_dir);
     p->wal_dir = wal_dir == NULL ? NULL : trimmed(wal_dir);
     if (log_is_inside(p)) {
-        mkdir(p->data_dir, 0700); /* what fails here fails below, with its reason */
+        p->made_data_dir = mkdir(p->data_dir, 0700) == 0; /* what fails here fails below, with its reason */
     }
     p->inside = is_dir(p->data_dir);
     p->stage = p->inside ? mem_printf("%s/" INSIDE, p->data_dir) : mem_printf("%s" PART, p->data_dir);
@@ -251,11 +251,13 @@ int restore_place_begin(struct restore_place *p, const char *data_dir, const cha
 {
     *p = (struct restore_place){0};
     set_paths(p, data_dir, wal_dir);
-    int error = clear(p);
-    if (error == 0) {
-        p->staged = true;
-        error = make_dirs(p, p->snap);
-    }
+    return clear(p);
+}
+
+int restore_place_make(struct restore_place *p)
+{
+    p->staged = true;
+    int error = make_dirs(p, p->snap);
     if (error == 0 && p->wal_dir != NULL) {
         error = make_parents(p, p->wal_dir);
         error = error != 0 ? error : mark_log_dir(p);
@@ -336,6 +338,9 @@ void restore_place_free(struct restore_place *p)
             remove_entry(AT_FDCWD, p->log_placed ? p->wal_dir : p->wal);
         }
         remove_entry(AT_FDCWD, p->stage);
+    }
+    if (p->made_data_dir && !p->done) {
+        rmdir(p->data_dir);
     }
     free(p->data_dir);
     free(p->wal_dir);
