@@ -25,7 +25,7 @@ struct save {
     uint64_t bytes, all; /* received, and expected: 0 = not known */
     char version[32];
     const char *error; /* NULL = none */
-    bool done;
+    bool opened, done;
 };
 
 /* --- what is received --- */
@@ -90,6 +90,7 @@ static bool take_fields(struct save *s, struct bytes message)
 static void on_headers(struct client_call *call)
 {
     struct save *s = client_call_state(call);
+    s->opened = true;
     log_info("opened snapshot stream; downloading", log_str("logger", "client"));
     log_info("fetching snapshot", log_str("endpoint", s->session->endpoints[0]));
 }
@@ -109,6 +110,10 @@ static void on_end(struct client_call *call, enum grpc_code code, const char *te
 {
     struct save *s = client_call_state(call);
     s->done = true;
+    if (code != GRPC_OK && !s->opened) { /* what stands behind "context deadline exceeded" */
+        log_error("streamer failed to create ClientStream", log_str("logger", "client"),
+                  log_str("error", session_error(s->arena, code, text, false)));
+    }
     if (code != GRPC_OK && s->error == NULL) {
         s->error = session_error(s->arena, code, text, cli_given(s->session->call, "command-timeout"));
     }
