@@ -1,6 +1,6 @@
 /* The commands and flags of kedgectl: those of etcdctl 3.7.1 (facts: etcdctl.tsv). */
-#include "cmd/kedgectl/verbs.h"
 #include "cmd/kedgeutl/commands.h"
+#include "cmd/kedgectl/verbs.h"
 
 #define KV "Key-value commands"
 #define MAINTENANCE "Cluster maintenance commands"
