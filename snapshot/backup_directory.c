@@ -15,12 +15,14 @@
 #include <unistd.h>
 
 #define PART ".part"
+#define SETTLE_BYTES ((uint64_t)1 << 20)
 
 struct directory {
     struct backup_target target; /* first */
     char *path;
     char *part, *name; /* what is written, and what it will be called; NULL = nothing is */
     int fd;
+    uint64_t written, settled; /* bytes; those that are on their way to the disk */
     struct snapshot_file file; /* opened to read */
 };
 
@@ -168,6 +170,7 @@ static int begin(struct backup_target *target, const char *name)
 {
     struct directory *d = of(target);
     CHECK(d->part == NULL);
+    d->written = d->settled = 0;
     d->name = mem_strdup(name);
     d->part = mem_printf(".%s" PART, name);
     char *path = inside(d, d->part);
@@ -182,6 +185,20 @@ static int begin(struct backup_target *target, const char *name)
     return 0;
 }
 
+/* What is written goes to the disk piece by piece: all of it at once, by the sync at the end, would hold up the log's
+ * syncs if it is the same disk. A file system that cannot do it does it at the end. */
+static void settle(struct directory *d)
+{
+    while (d->written - d->settled >= SETTLE_BYTES) {
+        (void)sync_file_range(d->fd, (off_t)d->settled, SETTLE_BYTES, SYNC_FILE_RANGE_WRITE);
+        if (d->settled >= SETTLE_BYTES) {
+            (void)sync_file_range(d->fd, (off_t)(d->settled - SETTLE_BYTES), SETTLE_BYTES,
+                                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+        }
+        d->settled += SETTLE_BYTES;
+    }
+}
+
 static int write_part(struct backup_target *target, struct bytes part)
 {
     struct directory *d = of(target);
@@ -191,7 +208,9 @@ static int write_part(struct backup_target *target, struct bytes part)
             return failed(d, "write", d->part);
         }
         part = bytes_skip(part, n < 0 ? 0 : (size_t)n);
+        d->written += n < 0 ? 0 : (uint64_t)n;
     }
+    settle(d);
     return 0;
 }
 

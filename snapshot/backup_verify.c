@@ -16,7 +16,7 @@ static int read_through(struct snapshot_source *source, const atomic_bool *cance
                         char *reason, size_t reason_size)
 {
     const struct snapshot_restore_config config = {
-        .file = "the snapshot", .source = source, .disable_auth = true, .dry_run = true};
+        .file = "the snapshot", .source = source, .disable_auth = true, .no_keys = true, .dry_run = true};
     struct snapshot_restore *restore = snapshot_restore_new(&config);
     int progress = SNAPSHOT_MORE;
     while (progress == SNAPSHOT_MORE) {

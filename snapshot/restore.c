@@ -194,6 +194,7 @@ struct snapshot_restore *snapshot_restore_new(const struct snapshot_restore_conf
     r->table = BACKEND_TABLES;
     r->content = kv_content_new();
     snapshot_status_begin(&r->status);
+    r->status.no_keys = config->no_keys;
     return r;
 }
 

@@ -35,6 +35,7 @@ struct snapshot_restore_config {
      * again that it has seen with something else in it. 0 = revisions go on where the file ends. */
     uint64_t bump_revision;
 
+    bool no_keys; /* does not count keys, which takes memory for each */
     bool dry_run; /* nothing of what follows is looked at */
 
     const char *data_dir; /* absent, or an empty directory */

@@ -25,7 +25,9 @@ static int note_revision(struct snapshot_status_visitor *v, struct bytes key, st
         return refuse(v, "a value of bucket key is no KeyValue");
     }
     v->status.revision = (int64_t)get_be64(key.data);
-    key_notes_take(v->keys, key, value);
+    if (!v->no_keys) {
+        key_notes_take(v->keys, key, value);
+    }
     return 0;
 }
 

@@ -16,6 +16,7 @@ struct snapshot_status {
 struct snapshot_status_visitor {
     struct snapshot_visitor visitor; /* first; pass it to snapshot_reader_step */
     struct snapshot_status status;
+    bool no_keys;       /* may be set after begin: keys stay 0, and a million of them cost no 32 MB */
     const char *reason; /* after ERR_CORRUPT_DATA that the reader did not say: a row that is none of etcd's */
 
     /* private */

@@ -8,9 +8,11 @@
 #include "snapshot/export.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define CHUNK_BYTES ((size_t)256 << 10)
 #define PLAN_ROWS 5000
+#define BYTES_PER_SECOND ((uint64_t)128 << 20)
 #define HANG_MS 30000          /* a write, a sync, a rename that takes longer */
 #define VERIFY_HANG_MS 3600000 /* reading it all back */
 
@@ -102,10 +104,19 @@ static void begin_job(struct backup_job *job)
     keep_reason(run, error < 0 ? error : 0);
 }
 
+/* Nobody waits for a scheduled backup, but clients wait for the disk: no more than so much a second. */
+static void pace(size_t bytes)
+{
+    uint64_t ns = bytes * UINT64_C(1000000000) / BYTES_PER_SECOND;
+    const struct timespec time = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    nanosleep(&time, NULL);
+}
+
 static void write_job(struct backup_job *job)
 {
     struct backup_run *run = of_job(job);
     FAILPOINT(backupWrite);
+    pace(run->writing.len);
     keep_reason(run, backup_writer_write(&run->writer, bytes_of(run->writing.data, run->writing.len)));
 }
 
