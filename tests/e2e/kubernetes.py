@@ -59,7 +59,6 @@ class Kube:
                 self.reconcile(item)
             elif kind == "job" and name not in self.state["done"]:
                 self.run_job(item)
-            print(f"{kind}/{name} configured")
 
     def claim(self, name):
         """The folder of a claim, made at its first use."""
@@ -333,6 +332,7 @@ def kubectl(kube, argv):
     if verb == "apply":
         for thing in manifests(options["-f"]):
             kube.apply(thing)
+            print(f"{thing['kind'].lower()} configured")
     elif verb == "create":
         create(kube, words, options, literals)
     elif verb == "wait":

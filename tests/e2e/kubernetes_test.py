@@ -4,6 +4,7 @@ own scripts, and the kubectl commands of docs/kubernetes.md and docs/backup.md f
 Kubernetes)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,12 +39,12 @@ class Cluster:
         self.manifests = os.path.join(self.folder, "manifests")
         shutil.copytree(DEPLOY, self.manifests)
 
-    def sh(self, script, status=0):
+    def sh(self, script, good=True):
         """Runs a shell script at the root of the repository; gives what it printed."""
         done = subprocess.run(["sh", "-ec", script], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120,
                               check=False)  # fmt: skip
-        if (done.returncode == 0) != (status == 0):
-            raise AssertionError(f"expected status {status}, got {done.returncode} of\n{script}\n{done.stdout}{done.stderr}")
+        if (done.returncode == 0) != good:
+            raise AssertionError(f"status {done.returncode} of\n{script}\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
     def page(self, page):
@@ -55,8 +56,16 @@ class Cluster:
             time.sleep(5.5)  # members are not changed before all have reached each other for five seconds
             self.sh(change + after)
 
+    def kube(self):
+        return kubernetes.Kube(self.folder)
+
     def ctl(self, member, *words):
-        return self.sh(f"kubectl exec kedge-{member} -- kedgectl " + " ".join(words))
+        env = {"ETCDCTL_ENDPOINTS": f"http://{self.kube().address(f'kedge-{member}')}:2379"}
+        done = subprocess.run([os.path.join(BIN, "kedgectl"), *words], env=os.environ | env, capture_output=True, text=True,
+                              timeout=60, check=False)  # fmt: skip
+        if done.returncode != 0:
+            raise AssertionError(f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def edit(self, name, old, new):
         path = os.path.join(self.manifests, name)
@@ -72,27 +81,54 @@ class Cluster:
     def backups(self):
         return sorted(f for f in os.listdir(self.claim("kedge-backup")))
 
-    def backup(self, name, status=0):
-        """A run of the CronJob as it stands in the folder of manifests; gives its log."""
-        self.sh(f"kubectl apply -f {self.manifests}/backup.yaml; kubectl create job {name} --from=cronjob/kedge-backup")
-        self.sh(f"kubectl wait --for=condition=complete job/{name} --timeout=1m", status)
-        return self.sh(f"kubectl logs job/{name}")
+    def apply(self, kube, name):
+        for thing in kubernetes.manifests(os.path.join(self.manifests, name)):
+            kube.apply(thing)
 
-    def restore(self, file, token, status=0):
-        self.sh("kubectl delete job -l app.kubernetes.io/component=restore || true")
-        self.sh(f"kubectl create configmap kedge-restore --from-literal=FILE={file} --from-literal=TOKEN={token}")
-        self.sh(f"kubectl apply -f {self.manifests}/restore/jobs.yaml")
-        self.sh("kubectl wait --for=condition=complete job -l app.kubernetes.io/component=restore --timeout=1m", status)
-        return [self.sh(f"kubectl logs job/kedge-restore-{i}") for i in range(3)]
+    def backup(self, name, good=True):
+        """A run of the CronJob as it stands in the folder of manifests; gives its log."""
+        kube = self.kube()
+        self.apply(kube, "backup.yaml")
+        status = kube.run_cron_job("kedge-backup", name)
+        kube.save()
+        assert (status == 0) == good, (name, status, kube.log(name))
+        return kube.log(name)
+
+    def saved(self, name):
+        """The same; gives the name of the file."""
+        return re.search("^saved and verified: (.*)$", self.backup(name), re.MULTILINE).group(1)
+
+    def restore(self, file, token, good=True):
+        """Runs the three Jobs; gives their logs."""
+        kube = self.kube()
+        jobs = [f"kedge-restore-{i}" for i in range(3)]
+        for job in jobs:
+            if kube.find("Job", job):
+                kubernetes.delete(kube, "job", job)
+        data = {"FILE": file, "TOKEN": token}
+        kube.apply({"kind": "ConfigMap", "metadata": {"name": "kedge-restore"}, "data": data})
+        self.apply(kube, "restore/jobs.yaml")
+        kube.save()
+        for job in jobs:
+            assert (kube.state["done"][job] == 0) == good, (job, kube.log(job))
+        return [kube.log(job) for job in jobs]
+
+    def scale(self, members):
+        kube = self.kube()
+        statefulset = kube.find("StatefulSet", "kedge")
+        statefulset["spec"]["replicas"] = members
+        kube.reconcile(statefulset)
+        kube.save()
+        return kube
 
     def stop_members(self):
-        self.sh("kubectl scale statefulset/kedge --replicas=0")
+        self.scale(0)
 
     def start_members(self):
-        self.sh("kubectl scale statefulset/kedge --replicas=3; kubectl rollout status statefulset/kedge")
+        self.scale(3).all_ready()
 
     def close(self):
-        kubernetes.Kube(self.folder).close()
+        self.kube().close()
 
 
 def test_the_pages_begin_a_cluster_save_it_and_restore_it(c):
@@ -107,15 +143,14 @@ def test_the_pages_begin_a_cluster_save_it_and_restore_it(c):
 
 def test_revisions_go_on_far_above_those_before_a_restore(c):
     before = int(c.ctl(0, "get", "kept", "-w", "fields").split('"Revision" : ')[1].split()[0])
-    log = c.backup("for-revisions")
-    file = log.split("saved and verified: ")[1].split()[0]
+    file = c.saved("for-revisions")
     c.stop_members()
     c.restore(file, "revisions")
     c.start_members()
     for member in range(3):
         after = int(c.ctl(member, "get", "kept", "-w", "fields").split('"Revision" : ')[1].split()[0])
         assert after > before + 100_000_000, (before, after)
-    assert "compacted" in c.sh(f"kubectl exec kedge-0 -- kedgectl get kept --rev {before}", 1)
+    assert "compacted" in c.sh(f"kubectl exec kedge-0 -- kedgectl get kept --rev {before}", good=False)
 
 
 def test_backups_are_pruned_to_the_number_wanted_oldest_first(c):
@@ -130,9 +165,7 @@ def test_backups_are_pruned_to_the_number_wanted_oldest_first(c):
     names = []
     for i in range(4):
         c.ctl(0, "put", "n", str(i))
-        log = c.backup(f"prune-{i}")
-        names.append(log.split("saved and verified: ")[1].split()[0])
-    assert "removed: kedge-20200101T000000Z-r9.db" in c.sh("kubectl logs job/prune-0; kubectl logs job/prune-1")
+        names.append(c.saved(f"prune-{i}"))
     assert c.backups() == sorted([*names[1:], "notes.txt", "kedge-before-upgrade.db"]), c.backups()
     for name in names[1:]:
         assert os.stat(c.claim("kedge-backup", name)).st_mode & 0o777 == 0o600
@@ -144,7 +177,7 @@ def test_a_number_that_is_none_removes_nothing(c):
     for bad in ("0", "", "-1", "3x"):
         c.edit("backup.yaml", last, f'value: "{bad}"')
         last = f'value: "{bad}"'
-        assert "how many backups are kept" in c.backup(f"number{bad}", 1)
+        assert "how many backups are kept" in c.backup(f"number{bad}", good=False)
     c.edit("backup.yaml", last, 'value: "3"')
     assert c.backups() == before
 
@@ -152,7 +185,10 @@ def test_a_number_that_is_none_removes_nothing(c):
 def test_a_backup_that_fails_changes_nothing(c):
     before = c.backups()
     c.edit("backup.yaml", "http://kedge:2379", "http://127.0.0.1:1")
-    c.backup("unreachable", 1)
+    kube = c.kube()
+    kube.apply({"kind": "Secret", "metadata": {"name": "kedge-client"}, "stringData": {"ETCDCTL_COMMAND_TIMEOUT": "1s"}})
+    kube.save()
+    c.backup("unreachable", good=False)
     assert c.backups() == before
     c.edit("backup.yaml", "http://127.0.0.1:1", "http://kedge:2379")
 
@@ -164,7 +200,7 @@ def test_a_backup_that_does_not_verify_gets_no_name(c):
     with open(os.path.join(c.bin, "kedgectl"), "w", encoding="utf-8") as f:
         f.write('#!/bin/sh\n"$0.real" "$@" && printf x | dd of="$3" bs=1 seek=5000 conv=notrunc 2>/dev/null\n')
     os.chmod(os.path.join(c.bin, "kedgectl"), 0o755)
-    c.backup("damaged", 1)
+    c.backup("damaged", good=False)
     assert [f for f in c.backups() if not f.startswith(".new")] == before
     os.rename(os.path.join(c.bin, "kedgectl.real"), os.path.join(c.bin, "kedgectl"))
     c.backup("after-damaged")
@@ -181,21 +217,21 @@ def test_a_damaged_file_is_not_restored(c):
         f.write(data)
     os.chmod(c.claim("kedge-backup", "bad.db"), 0o644)
     c.stop_members()
-    c.restore("bad.db", "damaged", 1)
-    c.restore("missing.db", "missing", 1)
+    c.restore("bad.db", "damaged", good=False)
+    c.restore("missing.db", "missing", good=False)
     c.start_members()
     assert c.ctl(2, "get", "kept", "--print-value-only") == "still\n"
 
 
 def test_a_restore_beside_a_running_member_is_refused(c):
     good = [f for f in c.backups() if f.startswith("kedge-2")][-1]
-    logs = c.restore(good, "running", 1)
+    logs = c.restore(good, "running", good=False)
     assert all("runs on this volume" in log for log in logs), logs
     assert c.ctl(0, "get", "kept", "--print-value-only") == "still\n"
 
 
 def test_a_restore_done_twice_is_done_once(c):
-    good = c.backup("good").split("saved and verified: ")[1].split()[0]
+    good = c.saved("good")
     c.stop_members()
     c.restore(good, "twice")
     c.start_members()
@@ -207,7 +243,7 @@ def test_a_restore_done_twice_is_done_once(c):
 
 
 def test_a_restore_that_was_cut_off_goes_through_the_next_time(c):
-    good = c.backup("cut").split("saved and verified: ")[1].split()[0]
+    good = c.saved("cut")
     c.stop_members()
     # Between the old data's leaving and the new data's coming, and before that.
     os.rename(c.claim("data-kedge-0", "data"), c.claim("data-kedge-0", "data.before-cut"))
@@ -220,6 +256,18 @@ def test_a_restore_that_was_cut_off_goes_through_the_next_time(c):
     c.start_members()
     assert c.ctl(0, "get", "after", "--print-value-only") == "restore\n"
     assert len(set(line.split(", ")[1] for line in c.ctl(0, "endpoint", "hashkv", "--cluster").splitlines())) == 1
+
+
+def test_a_member_alone_lives_and_is_not_ready(c):
+    c.stop_members()
+    kube = c.scale(1)
+    (pod,) = kube.state["pods"].values()
+    end = time.monotonic() + 30
+    while not kube.probe(pod, "startupProbe"):
+        assert time.monotonic() < end, kube.log("kedge-0")
+        time.sleep(0.1)
+    assert kube.probe(pod, "livenessProbe") and not kube.probe(pod, "readinessProbe")
+    c.start_members()
 
 
 def test_a_missing_config_map_keeps_a_restore_from_starting(c):
