@@ -192,7 +192,8 @@ static const char completion_about[] =
 static const char make_mirror_about[] =
     "Copies the keys as they are at one revision, then follows the changes in their order until it is interrupted. Both\n"
     "sides may be kedge or etcd. Prints the number of keys and changes copied every 30 seconds. Leases are not copied.\n"
-    "Nobody else should write these keys in the destination.";
+    "Nobody else should write these keys in the destination. With --rev the keys keep their --prefix, which etcdctl 3.7\n"
+    "leaves out then.";
 
 static const char member_add_about[] =
     "Prints what the new member is to be started with. It is started after this command.";
