@@ -105,6 +105,7 @@ int snapshot_hashkv(const char *path, int64_t revision, struct snapshot_hashkv *
                      .content = kv_content_new()};
     *out = (struct snapshot_hashkv){0};
     int error = pass(&w, path);
+    key_notes_settle(&w.notes);
     error = error != 0 ? error : find_revision(&w, revision);
     if (error == 0) {
         w.hashing = true;

@@ -2,11 +2,15 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "snapshot/checksum.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* A file as large as this has its checksum reckoned while it is read. A smaller one before. */
+enum { LARGE = 16 << 20 };
 
 /* LMDB's meta page: 16 bytes of head, then this number in the machine's own order. */
 #define LMDB_MAGIC 0xBEEFC0DEu
@@ -15,8 +19,9 @@ struct snapshot_input {
     char *path;
     enum snapshot_input_kind kind;
     struct snapshot_file file;
-    struct snapshot_source *source; /* of the file, or the caller's */
-    struct snapshot_reader *reader; /* a bbolt file; or NULL: */
+    struct snapshot_source *source;     /* of the file, or the caller's */
+    struct snapshot_reader *reader;     /* a bbolt file; or NULL: see below */
+    struct snapshot_checksum *checksum; /* under way; or NULL: the reader checks it, or nobody */
 
     struct backend *store;
     struct backend_read *view;
@@ -117,7 +122,10 @@ int snapshot_input_open(const char *path, struct snapshot_source *source, bool v
         return open_store(input);
     }
     input->kind = input->source->size % SECTOR == CHECKSUM ? SNAPSHOT_INPUT_BACKUP : SNAPSHOT_INPUT_BBOLT;
-    input->reader = snapshot_reader_new(input->source, verify);
+    if (verify && input->kind == SNAPSHOT_INPUT_BACKUP && source == NULL && input->source->size > LARGE) {
+        input->checksum = snapshot_checksum_begin(input->source);
+    }
+    input->reader = snapshot_reader_new(input->source, verify && input->checksum == NULL);
     return 0;
 }
 
@@ -126,6 +134,7 @@ void snapshot_input_close(struct snapshot_input *input)
     if (input == NULL) {
         return;
     }
+    snapshot_checksum_abandon(input->checksum);
     snapshot_reader_free(input->reader);
     if (input->view != NULL) {
         backend_read_end(input->view);
@@ -193,6 +202,16 @@ static int store_step(struct snapshot_input *input, struct snapshot_visitor *vis
     return SNAPSHOT_DONE;
 }
 
+/* A wrong checksum is the reason of whatever else is wrong. */
+static int end_checksum(struct snapshot_input *input, int result)
+{
+    char reason[SNAPSHOT_CHECKSUM_TEXT];
+    struct snapshot_checksum *checksum = input->checksum;
+    input->checksum = NULL;
+    int error = checksum == NULL ? 0 : snapshot_checksum_end(checksum, reason);
+    return error == 0 ? result : fail(input, error, reason);
+}
+
 int snapshot_input_step(struct snapshot_input *input, struct snapshot_visitor *visitor, size_t rows)
 {
     if (input->reader == NULL) {
@@ -200,7 +219,10 @@ int snapshot_input_step(struct snapshot_input *input, struct snapshot_visitor *v
     }
     int result = snapshot_reader_step(input->reader, visitor, rows);
     const char *reason = snapshot_reader_reason(input->reader);
-    return result < 0 && reason[0] != '\0' ? fail(input, result, reason) : result;
+    if (result < 0 && reason[0] != '\0') {
+        fail(input, result, reason);
+    }
+    return result == SNAPSHOT_MORE ? result : end_checksum(input, result);
 }
 
 /* --- facts --- */

@@ -3,13 +3,6 @@
 
 enum { PUT = 17, FIRST_MASK = 4095 };
 
-struct key_note {
-    uint64_t hash[2]; /* both 0 = free */
-    uint64_t main;
-    uint32_t sub;
-    bool live;
-};
-
 bool key_notes_is_tombstone(struct bytes revision)
 {
     return revision.len > PUT;
@@ -50,9 +43,14 @@ static void hash_key(struct bytes key, uint64_t out[2])
     out[1] = (uint64_t)(h >> 64) | 1; /* never free */
 }
 
+static size_t first_slot(const struct key_notes *notes, const uint64_t hash[2])
+{
+    return (size_t)(hash[0] ^ hash[1] >> 7) & notes->mask;
+}
+
 static struct key_note *slot_of(const struct key_notes *notes, const uint64_t hash[2])
 {
-    size_t at = (size_t)(hash[0] ^ hash[1] >> 7) & notes->mask;
+    size_t at = first_slot(notes, hash);
     while (notes->slots[at].hash[1] != 0 &&
            (notes->slots[at].hash[0] != hash[0] || notes->slots[at].hash[1] != hash[1])) {
         at = (at + 1) & notes->mask;
@@ -84,16 +82,36 @@ static struct key_note note_of(struct bytes revision, struct bytes value)
     return note;
 }
 
+static void settle_one(struct key_notes *notes)
+{
+    const struct key_note *note = &notes->queue[notes->first];
+    struct key_note *slot = slot_of(notes, note->hash);
+    notes->used += slot->hash[1] == 0;
+    notes->live += (size_t)note->live - (size_t)slot->live;
+    *slot = *note;
+    notes->first = (notes->first + 1) % KEY_NOTES_QUEUE;
+    notes->queued--;
+}
+
+void key_notes_settle(struct key_notes *notes)
+{
+    while (notes->queued > 0) {
+        settle_one(notes);
+    }
+}
+
 void key_notes_take(struct key_notes *notes, struct bytes revision, struct bytes value)
 {
-    struct key_note note = note_of(revision, value);
-    if (notes->slots == NULL || notes->used * 4 > notes->mask * 3) {
+    if (notes->slots == NULL || (notes->used + KEY_NOTES_QUEUE) * 4 > notes->mask * 3) {
+        key_notes_settle(notes);
         grow(notes);
     }
-    struct key_note *slot = slot_of(notes, note.hash);
-    notes->used += slot->hash[1] == 0;
-    notes->live += (size_t)note.live - (size_t)slot->live;
-    *slot = note;
+    if (notes->queued == KEY_NOTES_QUEUE) {
+        settle_one(notes);
+    }
+    struct key_note *note = &notes->queue[(notes->first + notes->queued++) % KEY_NOTES_QUEUE];
+    *note = note_of(revision, value);
+    __builtin_prefetch(&notes->slots[first_slot(notes, note->hash)], 1);
 }
 
 bool key_notes_is_newest(const struct key_notes *notes, struct bytes revision, struct bytes value)

@@ -1,5 +1,6 @@
 /* What stands before the trees: meta pages, page size, checksum, freelist (bbolt.md "Pages"). */
 #include "base/error.h"
+#include "snapshot/checksum.h"
 #include "snapshot/reader_state.h"
 #include <inttypes.h>
 
@@ -112,23 +113,6 @@ int reader_open(struct snapshot_reader *r)
 
 /* --- checksum --- */
 
-/* In etcd's words: the bytes as numbers. */
-static int refuse_checksum(struct snapshot_reader *r, const uint8_t *said, const uint8_t *is)
-{
-    struct buffer text[2] = {{0}};
-    const uint8_t *sums[2] = {said, is};
-    for (unsigned i = 0; i < 2; i++) {
-        for (unsigned k = 0; k < 32; k++) {
-            buffer_printf(&text[i], "%s%u", k == 0 ? "" : " ", sums[i][k]);
-        }
-    }
-    reader_refuse(r, r->image_bytes, "expected sha256 [%.*s], got [%.*s]", (int)text[0].len, (const char *)text[0].data,
-                  (int)text[1].len, (const char *)text[1].data);
-    buffer_free(&text[0]);
-    buffer_free(&text[1]);
-    return ERR_CORRUPT_DATA;
-}
-
 static int checksum_end(struct snapshot_reader *r)
 {
     uint8_t is[EVP_MAX_MD_SIZE], *said;
@@ -140,7 +124,9 @@ static int checksum_end(struct snapshot_reader *r)
     if (error != 0) {
         snprintf(r->reason, sizeof r->reason, "offset %" PRIu64 ": %s", r->image_bytes, strerror(error_number));
     } else if (memcmp(is, said, 32) != 0) {
-        error = refuse_checksum(r, said, is);
+        char text[SNAPSHOT_CHECKSUM_TEXT];
+        snapshot_checksum_text(said, is, text);
+        error = reader_refuse(r, r->image_bytes, "%s", text);
     }
     buffer_free(&trailer);
     return error;

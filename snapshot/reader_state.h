@@ -61,7 +61,7 @@ struct snapshot_reader {
     struct buffer window;
 
     struct reader_tree root, bucket;
-    char reason[640];
+    char reason[700];
 };
 
 /* ERR_CORRUPT_DATA, with the reason. */

@@ -179,8 +179,10 @@ static int finish(struct snapshot_restore *r)
 {
     struct kv_content_facts facts;
     kv_content_facts(r->content, &facts);
-    take_facts(r, &facts);
     int error = judge(r, &facts);
+    if (error == 0) {
+        take_facts(r, &facts);
+    }
     return error != 0 || r->config.dry_run ? error : write_directory(r);
 }
 

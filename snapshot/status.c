@@ -68,6 +68,7 @@ void snapshot_status_begin(struct snapshot_status_visitor *v)
 
 void snapshot_status_end(struct snapshot_status_visitor *v, uint64_t bytes)
 {
+    key_notes_settle(v->keys);
     v->status.keys = v->keys->live;
     v->status.size = bytes;
 }
