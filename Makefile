@@ -221,6 +221,7 @@ $(B)/tidy/%.ok: %.c $(B)/%.o .clang-tidy
 	@touch $@
 
 docs: all ## run the commands that README.md and docs/ show
+	@tests/docs/run_test
 	@tests/docs/run README.md $(wildcard docs/*.md)
 
 .PHONY: format
