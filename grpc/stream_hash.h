@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/net/loop.h"
 
-enum { STREAM_HASH_BYTES = 32, STREAM_HASH_PIECES = 16 };
+enum { STREAM_HASH_BYTES = 32, STREAM_HASH_PIECES = 32 };
 
 struct stream_hash;
 
