@@ -157,6 +157,7 @@ static void withdraw(struct contest *c)
 /* What the contest holds; what it was in is given back in *scratch. */
 static void release(struct contest *c, struct arena *scratch)
 {
+    list_remove(&c->node);
     local_watch_close(&c->watch);
     *scratch = c->scratch;
     c->scratch = (struct arena){0};
@@ -170,15 +171,20 @@ void contest_reply(struct contest *c, const ProtobufCMessage *message)
     arena_free(&scratch);
 }
 
-void contest_fail_text(struct contest *c, const char *text)
+static void fail(struct contest *c, enum grpc_code code, const char *text)
 {
     struct arena scratch;
     if (c->placed) {
         withdraw(c);
     }
     release(c, &scratch);
-    call_finish(c->call, GRPC_UNKNOWN, text);
+    call_finish(c->call, code, text);
     arena_free(&scratch);
+}
+
+void contest_fail_text(struct contest *c, const char *text)
+{
+    fail(c, GRPC_UNKNOWN, text);
 }
 
 void contest_fail(struct contest *c, int error)
@@ -220,6 +226,7 @@ struct contest *contest_new(struct services *services, struct call *call, Protob
     c->call = call;
     c->services = services;
     c->prefix = bytes_of(prefix, name.len + 1);
+    list_push_back(&services->contests, &c->node);
     call->state = c;
     call->handler = &handler;
     return c;
@@ -337,6 +344,33 @@ void contest_name_key(struct contest *c)
 
 /* --- the wait --- */
 
+void contest_watch(struct contest *c, const struct watch_request *request,
+                   void (*on_response)(struct local_watch *, const Etcdserverpb__WatchResponse *))
+{
+    if (c->services->stopping) {
+        fail(c, error_code(ERR_STOPPED), error_text(ERR_STOPPED));
+        return;
+    }
+    c->watch.on_response = on_response;
+    call_wait(c->call);
+    local_watch_open(&c->watch, c->services, request);
+    local_watch_hold(&c->watch, c->call->route->kind != CALL_UNARY && !call_writable(c->call));
+}
+
+void contest_stop_all(struct services *services)
+{
+    struct list all, *node;
+    list_init(&all);
+    list_splice(&all, &services->contests);
+    while ((node = list_pop_front(&all)) != NULL) {
+        struct contest *c = container_of(node, struct contest, node);
+        list_push_back(&services->contests, node);
+        if (c->watch.stream != NULL) {
+            fail(c, error_code(ERR_STOPPED), error_text(ERR_STOPPED));
+        }
+    }
+}
+
 static void looked(struct contest *c, const ProtobufCMessage *response);
 
 static void look(struct contest *c)
@@ -368,9 +402,7 @@ static void looked(struct contest *c, const ProtobufCMessage *response)
         .start_revision = contest_header(response)->revision + 1,
         .no_put = true,
     };
-    c->watch.on_response = woken;
-    call_wait(c->call);
-    local_watch_open(&c->watch, c->services, &request);
+    contest_watch(c, &request, woken);
 }
 
 void contest_wait(struct contest *c, contest_next *next)

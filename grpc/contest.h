@@ -37,6 +37,7 @@ struct contest {
     void (*on_writable)(struct call *call);
 
     /* private */
+    struct list node; /* in services->contests */
     struct core_request write;
     struct core_txn_read read;
     struct local_watch watch;
@@ -57,6 +58,12 @@ void contest_name_key(struct contest *contest);
 void contest_txn(struct contest *contest, const Etcdserverpb__TxnRequest *request, contest_step *then);
 void contest_delete(struct contest *contest, const Etcdserverpb__DeleteRangeRequest *request, contest_step *then);
 void contest_read(struct contest *contest, Etcdserverpb__RequestOp *range, contest_step *then);
+
+/* Watches: an open-ended wait. Closed by the contest's end. */
+void contest_watch(struct contest *contest, const struct watch_request *request,
+                   void (*on_response)(struct local_watch *, const Etcdserverpb__WatchResponse *));
+/* All that watch end with ERR_STOPPED, and those that would begin to. */
+void contest_stop_all(struct services *services);
 
 /* Until no key with the prefix is older than the own one, of that revision. */
 void contest_wait(struct contest *contest, contest_next *next);

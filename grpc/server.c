@@ -246,8 +246,10 @@ static void close_connections(struct server *server, bool all)
         list_each(inner, &port->listener.connections)
         {
             struct connection *connection = container_of(inner, struct connection, node);
-            if (all || connection->protocol == &sniff_protocol || http1_idle(connection)) {
+            if (all || connection->protocol == &sniff_protocol) {
                 connection_close(connection);
+            } else if (http1_idle(connection)) {
+                connection_close_when_drained(connection); /* an answer may still be on its way */
             }
         }
     }

@@ -215,18 +215,10 @@ static void appeared(struct local_watch *watch, const Etcdserverpb__WatchRespons
     }
 }
 
-static void watch_from(struct contest *c, struct watch_request request,
-                       void (*on_response)(struct local_watch *, const Etcdserverpb__WatchResponse *))
-{
-    c->watch.on_response = on_response;
-    call_wait(c->call);
-    local_watch_open(&c->watch, c->services, &request);
-    local_watch_hold(&c->watch, !call_writable(c->call));
-}
-
 static void follow(struct contest *c, ProtobufCBinaryData key, int64_t from)
 {
-    watch_from(c, (struct watch_request){.key = view(key), .start_revision = from}, followed);
+    const struct watch_request request = {.key = view(key), .start_revision = from};
+    contest_watch(c, &request, followed);
 }
 
 static void found(struct contest *c, const ProtobufCMessage *response)
@@ -240,7 +232,7 @@ static void found(struct contest *c, const ProtobufCMessage *response)
     }
     struct watch_request request = {.key = c->prefix, .start_revision = header->revision};
     request.range_end = contest_prefix_end(c);
-    watch_from(c, request, appeared);
+    contest_watch(c, &request, appeared);
 }
 
 static void find_leader(struct contest *c)

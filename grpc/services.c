@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/pb.h"
+#include "grpc/contest.h"
 #include "grpc/long_reply.h"
 
 /* --- tasks --- */
@@ -184,6 +185,7 @@ void services_register(struct services *services, struct server *server)
 {
     list_init(&services->tasks);
     list_init(&services->watching);
+    list_init(&services->contests);
     services->server = server;
     services->election_ms = services->election_ms == 0 ? 1000 : services->election_ms;
     services->no_leader.fire = leaderless_too_long;
@@ -198,6 +200,12 @@ void services_register(struct services *services, struct server *server)
     service_lock(services, server);
     service_election(services, server);
     service_health(services, server);
+}
+
+void services_stop(struct services *services)
+{
+    services->stopping = true;
+    contest_stop_all(services);
 }
 
 void services_close(struct services *services)

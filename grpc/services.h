@@ -24,10 +24,14 @@ struct services {
     bool leaderless;
     struct list tasks;    /* of service_task.node */
     struct list watching; /* watch streams with something to pull */
+    struct list contests; /* of contest.node */
+    bool stopping;
 };
 
 /* Registers all methods. `services` must outlive the server; core, loop and the limits are filled in. */
 void services_register(struct services *services, struct server *server);
+/* Before server_stop: calls that wait for others (locks, elections) end with ERR_STOPPED, as streams do then. */
+void services_stop(struct services *services);
 void services_close(struct services *services);
 
 /* For server_options: what etcd's interceptors check, in their order (grpc.md "Metadata and interceptors"). */

@@ -128,6 +128,7 @@ static void log_turns(struct serving *serving)
 static void stop_clients(void *owner)
 {
     struct serving *serving = owner;
+    services_stop(&serving->services);
     server_stop(serving->server, STOP_GRACE_MS, clients_stopped, serving);
 }
 

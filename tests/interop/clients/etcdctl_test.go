@@ -199,6 +199,17 @@ func TestEtcdctlScenario(t *testing.T) {
 		s.run("alarm list", "")
 		s.run("alarm disarm", "")
 		s.run("version", "")
+
+		// locks, elections, going back
+		s.run("lock l echo held", "")
+		s.run("lock l -- false", "")
+		s.run("lock l nosuchprogram", "")
+		s.run("lock", "")
+		s.run("elect e", "")
+		s.run("downgrade validate 3.6", "")
+		s.run("downgrade validate 3.5", "")
+		s.run("downgrade enable abc", "")
+		s.run("downgrade cancel", "")
 		return ctx.Err()
 	})
 }
