@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/list.h"
 #include <dirent.h>
 #include <errno.h>
@@ -224,6 +225,7 @@ static int finish(struct backup_target *target)
 static bool rename_to_new(const char *from, const char *to)
 {
     if (link(from, to) == 0) {
+        FAILPOINT(backupTwoNames);
         unlink(from);
         return true;
     }

@@ -1,6 +1,7 @@
 #include "snapshot/backup_store.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "snapshot/backup_verify.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,7 @@ static int remove_backup(struct backup_store *store, const struct backup_note *n
     char beside[BACKUP_NAME_BYTES];
     backup_note_beside(note->name, beside);
     int error = remove_item(store, beside);
+    FAILPOINT(backupHalfRemoved);
     return error != 0 ? error : remove_item(store, note->name);
 }
 

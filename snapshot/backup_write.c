@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "snapshot/backup_verify.h"
 #include "snapshot/backup_zstd.h"
 #include <stdio.h>
@@ -132,6 +133,7 @@ int backup_writer_commit(struct backup_writer *writer)
     CHECK(writer->begun && backup_note_beside(writer->note.name, beside));
     int error = target->ops->commit(target);
     if (error == 0) {
+        FAILPOINT(backupBeforeNote);
         backup_note_print(&writer->note, &text);
         error = target->ops->put(target, beside, buffer_bytes(&text));
         buffer_free(&text);
