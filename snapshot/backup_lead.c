@@ -359,11 +359,8 @@ uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t n
         return 0;
     }
     if (lead->state == BACKUP_BEGUN || lead->state == BACKUP_WATCH) {
-        if (from != lead->runner) {
-            *busy = lead->runner;
-        } else {
-            lead->poll_ms = now_ms; /* it has finished: that is what it is to be asked for */
-        }
+        lead->poll_ms = now_ms; /* it may have finished by now */
+        *busy = from != lead->runner ? lead->runner : 0;
         return 0;
     }
     if (lead->state == BACKUP_IDLE && !lead->surveyed) {

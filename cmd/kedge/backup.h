@@ -109,7 +109,7 @@ struct backup_wish {
     struct loop_timer timer;
     struct core_peer_call call;
     struct arena arena;
-    uint64_t until_ms;
+    uint64_t until_ms, busy_since_ms;
     bool calling;
 };
 void backup_wish_start(struct backup *backup, struct backup_wish *wish);

@@ -13,7 +13,8 @@
 #define REQUEST_PATH "/kedge/backup/request"
 #define BODY_MAX 1024
 #define WISH_MS 45000 /* how long a wish waits for a leader that can decide */
-#define WISH_AGAIN_MS 500
+#define WISH_AGAIN_MS 250
+#define BUSY_MS 2000 /* the leader learns a little later that a backup is over */
 
 /* An order on its way. */
 struct backup_asking {
@@ -225,17 +226,19 @@ static void wish_ends(struct backup_wish *wish, uint64_t run, const char *error)
 static void wish_decided(struct backup_wish *wish, uint64_t run, uint64_t busy)
 {
     struct backup *backup = wish->backup;
+    uint64_t now_ms = loop_now_ms(backup->loop);
     char text[128];
     arena_reset(&wish->arena);
+    wish->busy_since_ms = busy != 0 && wish->busy_since_ms != 0 ? wish->busy_since_ms : now_ms;
     if (run != 0) {
         wish_ends(wish, run, NULL);
-    } else if (busy != 0) {
+    } else if (busy != 0 && now_ms >= wish->busy_since_ms + BUSY_MS) {
         snprintf(text, sizeof text, "member %llx is taking a backup", (unsigned long long)busy);
         wish_ends(wish, 0, text);
-    } else if (loop_now_ms(backup->loop) >= wish->until_ms) {
+    } else if (now_ms >= wish->until_ms) {
         wish_ends(wish, 0, "no leader could say for 45 s whether another member is taking a backup");
     } else {
-        loop_timer_set(backup->loop, &wish->timer, loop_now_ms(backup->loop) + WISH_AGAIN_MS);
+        loop_timer_set(backup->loop, &wish->timer, now_ms + WISH_AGAIN_MS);
     }
 }
 

@@ -21,7 +21,7 @@ def each_in_its_own_folder(folder):
             os.mkdir(os.path.join(folder, member.name))
             member.flags = [f"--backup-dir={os.path.join(folder, member.name)}", "--backup-compress=zstd"]
         cluster.start()
-        put_some(cluster.members[0], 20, 200000)
+        put_some(cluster.members[0], 40, 100000)
         for member in cluster.members:
             code, out, errors = kedgectl("backup", "now", endpoints=member.endpoint)
             notes = backups(os.path.join(folder, member.name))
