@@ -2,6 +2,7 @@
 
 #include "base/canary.h"
 #include "base/error.h"
+#include "snapshot/build_commit.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BATCH_BYTES = 4 << 20, BATCH_OPS = 20000, REVISION = 17 };
+enum { REVISION = 17 };
 
 #define SCHEDULED "scheduledCompactRev"
 
@@ -22,10 +23,7 @@ struct snapshot_build {
     uint64_t index, term;     /* as the image says */
     uint8_t latest[REVISION]; /* key of the last row of table key, up to the mark of a tombstone */
 
-    /* rows that wait for their commit; keys and values lie in `data`, as offsets until then */
-    struct backend_op ops[BATCH_OPS];
-    size_t count;
-    struct buffer data;
+    struct build_commit commit;
     bool done;
     char reason[512];
 };
@@ -59,31 +57,21 @@ static int fail_store(struct snapshot_build *b, int error, const char *what)
 
 static int commit(struct snapshot_build *b, uint64_t index, uint64_t term)
 {
-    const uint8_t *at = b->data.data;
-    for (size_t k = 0; k < b->count; k++) {
-        struct backend_op *op = &b->ops[k];
-        op->key.data = at;
-        op->value.data = at + op->key.len;
-        at += op->key.len + op->value.len;
-    }
-    const struct backend_batch batch = {
-        .ops = b->ops, .count = b->count, .bytes = b->data.len, .index = index, .term = term};
-    int error = backend_commit(b->store, &batch);
-    b->count = 0;
-    b->data.len = 0;
+    int error = build_commit_batch(&b->commit, index, term);
+    return error == 0 ? 0 : fail_store(b, error, error == ERR_DISK_FULL ? "no space left" : "cannot write");
+}
+
+static int settle(struct snapshot_build *b)
+{
+    int error = build_commit_settle(&b->commit);
     return error == 0 ? 0 : fail_store(b, error, error == ERR_DISK_FULL ? "no space left" : "cannot write");
 }
 
 static int add(struct snapshot_build *b, enum backend_table table, struct bytes key, struct bytes value)
 {
-    b->ops[b->count++] = (struct backend_op){
-        .kind = BACKEND_PUT, .table = (uint8_t)table, .key = {.len = key.len}, .value = {.len = value.len}};
-    buffer_append(&b->data, key.data, key.len);
-    if (value.len > 0) {
-        buffer_append(&b->data, value.data, value.len);
-    }
+    build_commit_add(&b->commit, table, key, value);
     b->rows[table]++;
-    return b->count == BATCH_OPS || b->data.len >= BATCH_BYTES ? commit(b, 0, 0) : 0;
+    return build_commit_is_full(&b->commit) ? commit(b, 0, 0) : 0;
 }
 
 /* --- what the image has --- */
@@ -168,6 +156,7 @@ int snapshot_build_begin(struct snapshot_build *b)
 {
     if (b->config.into != NULL) {
         b->store = b->config.into;
+        build_commit_begin(&b->commit, b->store, false);
         return 0;
     }
     remove_store(b);
@@ -181,6 +170,8 @@ int snapshot_build_begin(struct snapshot_build *b)
     int error = backend_open_lmdb(&config, &b->store, &reason);
     if (error != 0) {
         fail(b, error, "%s", reason != NULL ? reason : error_text(error));
+    } else {
+        build_commit_begin(&b->commit, b->store, b->config.threaded);
     }
     free(reason);
     return error;
@@ -253,6 +244,7 @@ int snapshot_build_end(struct snapshot_build *b, uint64_t index, uint64_t term)
     int error = bump(b);
     error = error != 0 ? error : set_position(b, index, term);
     error = error != 0 ? error : commit(b, CANARY(IMAGE_RESETS_APPLIED) ? b->index / 2 : b->index, b->term);
+    error = error != 0 ? error : settle(b);
     error = error != 0 ? error : check_counts(b);
     if (error == 0 && b->config.into == NULL) {
         backend_close(b->store);
@@ -283,12 +275,12 @@ void snapshot_build_free(struct snapshot_build *b)
     if (b == NULL) {
         return;
     }
+    build_commit_free(&b->commit);
     if (b->store != NULL && b->config.into == NULL) {
         backend_close(b->store);
     }
     if (!b->done && b->config.into == NULL) {
         remove_store(b);
     }
-    buffer_free(&b->data);
     free(b);
 }

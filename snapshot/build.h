@@ -18,6 +18,7 @@ struct snapshot_build_config {
     bool disable_auth; /* authentication that is enabled is not in the new store */
     /* Adds so much to the latest revision, and marks all as compacted up to there (wal.md, --bump-revision). 0 = no. */
     uint64_t bump_revision;
+    bool threaded;      /* rows go into the file by a thread of its own, while more come */
     uint64_t map_bytes; /* as backend_lmdb_config's */
     uint64_t quota_bytes;
 };

@@ -67,6 +67,7 @@ static int pass(struct work *w, const char *path)
 {
     struct snapshot_input *input;
     int result = snapshot_input_open(path, NULL, true, &input);
+    snapshot_input_map(input);
     result = result == 0 ? SNAPSHOT_MORE : result;
     while (result == SNAPSHOT_MORE) {
         result = snapshot_input_step(input, &w->visitor, STEP_ROWS);

@@ -19,9 +19,10 @@ struct snapshot_input {
     char *path;
     enum snapshot_input_kind kind;
     struct snapshot_file file;
-    struct snapshot_source *source;     /* of the file, or the caller's */
-    struct snapshot_reader *reader;     /* a bbolt file; or NULL: see below */
-    struct snapshot_checksum *checksum; /* under way; or NULL: the reader checks it, or nobody */
+    struct snapshot_source *source; /* of the file, or the caller's */
+    struct snapshot_reader *reader; /* a bbolt file; or NULL: see below */
+    bool beside;                    /* the checksum is reckoned by another thread, from the first step on: */
+    struct snapshot_checksum *checksum;
 
     struct backend *store;
     struct backend_read *view;
@@ -122,10 +123,8 @@ int snapshot_input_open(const char *path, struct snapshot_source *source, bool v
         return open_store(input);
     }
     input->kind = input->source->size % SECTOR == CHECKSUM ? SNAPSHOT_INPUT_BACKUP : SNAPSHOT_INPUT_BBOLT;
-    if (verify && input->kind == SNAPSHOT_INPUT_BACKUP && source == NULL && input->source->size > LARGE) {
-        input->checksum = snapshot_checksum_begin(input->source);
-    }
-    input->reader = snapshot_reader_new(input->source, verify && input->checksum == NULL);
+    input->beside = verify && input->kind == SNAPSHOT_INPUT_BACKUP && source == NULL && input->source->size > LARGE;
+    input->reader = snapshot_reader_new(input->source, verify && !input->beside);
     return 0;
 }
 
@@ -217,12 +216,26 @@ int snapshot_input_step(struct snapshot_input *input, struct snapshot_visitor *v
     if (input->reader == NULL) {
         return store_step(input, visitor, rows);
     }
+    if (input->beside) {
+        input->beside = false;
+        input->checksum = snapshot_checksum_begin(input->source);
+        if (input->checksum == NULL) {
+            return fail(input, ERR_AGAIN, "there can be no thread for its checksum now");
+        }
+    }
     int result = snapshot_reader_step(input->reader, visitor, rows);
     const char *reason = snapshot_reader_reason(input->reader);
     if (result < 0 && reason[0] != '\0') {
         fail(input, result, reason);
     }
     return result == SNAPSHOT_MORE ? result : end_checksum(input, result);
+}
+
+void snapshot_input_map(struct snapshot_input *input)
+{
+    if (input->source == &input->file.source && input->reader != NULL) {
+        snapshot_file_map(&input->file, input->path);
+    }
 }
 
 /* --- facts --- */

@@ -24,6 +24,9 @@ struct snapshot_input;
 int snapshot_input_open(const char *path, struct snapshot_source *source, bool verify, struct snapshot_input **out);
 void snapshot_input_close(struct snapshot_input *input); /* NULL is allowed */
 
+/* Before the first step: reads the file through memory (snapshot_file_map). For tools. */
+void snapshot_input_map(struct snapshot_input *input);
+
 /* As snapshot_reader_step. */
 int snapshot_input_step(struct snapshot_input *input, struct snapshot_visitor *visitor, size_t rows);
 

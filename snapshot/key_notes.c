@@ -34,13 +34,18 @@ bool key_notes_key(struct bytes row, struct bytes *key)
 
 static void hash_key(struct bytes key, uint64_t out[2])
 {
-    const unsigned __int128 prime = (unsigned __int128)1 << 88 | 0x13b;
-    unsigned __int128 h = (unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d;
-    for (size_t i = 0; i < key.len; i++) {
-        h = (h ^ key.data[i]) * prime;
+    uint64_t a = 0x243f6a8885a308d3ULL ^ key.len, b = 0x13198a2e03707344ULL;
+    for (size_t i = 0; i < key.len; i += 8) {
+        uint8_t word[8] = {0};
+        memcpy(word, key.data + i, key.len - i < 8 ? key.len - i : 8);
+        uint64_t w = get_le64(word);
+        a = (a ^ w) * 0x9fb21c651e98df25ULL;
+        a ^= a >> 35;
+        b = (b + w) * 0xd6e8feb86659fd93ULL;
+        b ^= (b >> 32) ^ a;
     }
-    out[0] = (uint64_t)h;
-    out[1] = (uint64_t)(h >> 64) | 1; /* never free */
+    out[0] = (a ^ b >> 29) * 0xbf58476d1ce4e5b9ULL;
+    out[1] = ((b ^ a >> 31) * 0x94d049bb133111ebULL) | 1; /* never free */
 }
 
 static size_t first_slot(const struct key_notes *notes, const uint64_t hash[2])

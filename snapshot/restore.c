@@ -51,6 +51,9 @@ static int open_input(struct snapshot_restore *r)
         return number != 0 ? fail(r, error, "open %s: %s", c->file, strerror(number))
                            : fail(r, error, "%s", snapshot_input_reason(r->input));
     }
+    if (c->map_file) {
+        snapshot_input_map(r->input);
+    }
     r->result.kind = snapshot_input_kind(r->input);
     r->result.hash_checked = r->result.kind == SNAPSHOT_INPUT_BACKUP && !c->skip_hash_check;
     if (r->result.kind == SNAPSHOT_INPUT_BBOLT && !c->skip_hash_check) {
@@ -84,6 +87,7 @@ static int begin_build(struct snapshot_restore *r)
                                                  .new_cluster = true,
                                                  .disable_auth = r->config.disable_auth,
                                                  .bump_revision = r->config.bump_revision,
+                                                 .threaded = true,
                                                  .map_bytes = r->config.map_bytes};
     int error = restore_place_make(&r->place);
     if (error == 0) {

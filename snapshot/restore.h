@@ -26,6 +26,7 @@ struct snapshot_restore_member {
 struct snapshot_restore_config {
     const char *file;
     struct snapshot_source *source; /* in place of the file, which is then only a name: a bbolt image; or NULL */
+    bool map_file;                  /* for tools: see snapshot_input_map */
     bool skip_hash_check;           /* take a bbolt file that has no SHA-256 at its end, or a wrong one */
 
     /* Authentication that is enabled in the file is turned off. Without it such a file is refused: this version of

@@ -2,8 +2,10 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "kv/lmdb_guard.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,8 +61,26 @@ int snapshot_file_open(struct snapshot_file *file, const char *path)
     return 0;
 }
 
+void snapshot_file_map(struct snapshot_file *file, const char *path)
+{
+    struct snapshot_source *source = &file->source;
+    void *map = source->size == 0 || source->size > SIZE_MAX / 2
+                    ? MAP_FAILED
+                    : mmap(NULL, (size_t)source->size, PROT_READ, MAP_SHARED, file->fd, 0);
+    if (map != MAP_FAILED) {
+        madvise(map, (size_t)source->size, MADV_SEQUENTIAL);
+        file->guard = lmdb_guard_add(path, map, (size_t)source->size);
+        source->map = map;
+    }
+}
+
 void snapshot_file_close(struct snapshot_file *file)
 {
+    if (file->source.map != NULL) {
+        lmdb_guard_remove(file->guard);
+        munmap((void *)(uintptr_t)file->source.map, (size_t)file->source.size);
+        file->source.map = NULL;
+    }
     if (file->fd >= 0) {
         close(file->fd);
         file->fd = -1;

@@ -190,6 +190,7 @@ static int restore_with(struct cli_call *call, struct config *c, uint64_t bump)
     const char *wal_dir = cli_string(call, "wal-dir"), *data_dir = cli_string(call, "data-dir");
     struct snapshot_restore_config config = {
         .file = call->args[0],
+        .map_file = true,
         .skip_hash_check = cli_bool(call, "skip-hash-check"),
         .disable_auth = cli_bool(call, "disable-auth"),
         .bump_revision = bump,

@@ -83,6 +83,7 @@ static int read_status(struct cli_call *call, struct snapshot_status *status)
     struct snapshot_input *input;
     int result = snapshot_input_open(call->args[0], NULL, true, &input);
     snapshot_status_begin(&visitor);
+    snapshot_input_map(input);
     result = result == 0 ? SNAPSHOT_MORE : result;
     while (result == SNAPSHOT_MORE) {
         result = snapshot_input_step(input, &visitor.visitor, STEP_ROWS);
