@@ -152,7 +152,10 @@ static const char *check(struct kv_content *c, enum backend_table table, struct 
 
 int kv_content_row(struct kv_content *c, enum backend_table table, struct bytes key, struct bytes value)
 {
-    const char *wrong = check(c, table, key, value);
+    bool names = table == BACKEND_AUTH_USERS || table == BACKEND_AUTH_ROLES;
+    const char *wrong = key.len > (size_t)(names ? BACKEND_NAME_MAX : BACKEND_KEY_MAX)
+                            ? "a key is longer than this store can have"
+                            : check(c, table, key, value);
     return wrong == NULL ? 0 : refuse(c, table, wrong);
 }
 

@@ -78,7 +78,11 @@ def check_three_members(folder, path):
         one = ("kedgectl", f"--endpoints={members[0].endpoint}")
         expect("the last put", good("get", run(*one, "get", "last", "--print-value-only")) == "one\n")
         expect("old revisions are compacted", "has been compacted" in run(*one, "get", "last", f"--rev={revision - 1}")[2])
+        watch = subprocess.Popen([os.path.join(BIN, one[0]), one[1], "watch", "", "--prefix", f"--rev={revision}"], stdout=subprocess.PIPE)
         good("a put", run(*one, "put", "new", "1"))
+        expect("a watch from the bumped revision on begins with what comes next", watch.stdout.readline() == b"PUT\n" and watch.stdout.readline() == b"new\n")
+        watch.kill()
+        watch.wait()
         other = ("kedgectl", f"--endpoints={members[2].endpoint}")
         got = json.loads(good("get from another", run(*other, "-w", "json", "get", "new")))["kvs"][0]
         expect("the next revision", got["mod_revision"] == revision + 1, got)

@@ -1,6 +1,6 @@
 /* The reader of images on images with patches, one that we wrote and one that etcd wrote (which has inline buckets and
  * a freelist): whatever they are, reading ends without a fault, gives out no more bytes than the file has, and says why
- * when it refuses; what it accepts can be installed.
+ * when it refuses; what it refuses is neither installed nor restored.
  *
  * Input: a byte that chooses the image (bit 0) and whether meta pages get right checksums again (bit 1), then patches
  * of eight bytes: a 24-bit place, a length of 1 to 4, bytes. */
@@ -8,9 +8,26 @@
 #include "base/error.h"
 #include "snapshot/install.h"
 #include "snapshot/page.h"
+#include "snapshot/restore.h"
 #include "tests/support/image_support.h"
 #include <stdlib.h>
 #include <unistd.h>
+
+/* A restore without a directory. */
+static int restore(struct bytes image)
+{
+    struct snapshot_memory memory;
+    snapshot_memory_init(&memory, image);
+    const struct snapshot_restore_config config = {
+        .file = "image", .source = &memory.source, .skip_hash_check = true, .dry_run = true};
+    struct snapshot_restore *work = snapshot_restore_new(&config);
+    int progress;
+    while ((progress = snapshot_restore_step(work, 100)) == SNAPSHOT_MORE) {
+    }
+    CHECK(progress == SNAPSHOT_DONE || snapshot_restore_reason(work)[0] != '\0');
+    snapshot_restore_free(work);
+    return progress;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -89,6 +106,22 @@ static int install(struct bytes image)
     return progress;
 }
 
+/* A restore without a directory. */
+static int restore(struct bytes image)
+{
+    struct snapshot_memory memory;
+    snapshot_memory_init(&memory, image);
+    const struct snapshot_restore_config config = {
+        .file = "image", .source = &memory.source, .skip_hash_check = true, .dry_run = true};
+    struct snapshot_restore *work = snapshot_restore_new(&config);
+    int progress;
+    while ((progress = snapshot_restore_step(work, 100)) == SNAPSHOT_MORE) {
+    }
+    CHECK(progress == SNAPSHOT_DONE || snapshot_restore_reason(work)[0] != '\0');
+    snapshot_restore_free(work);
+    return progress;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (images[0].len == 0) {
@@ -113,6 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int installed = install(buffer_bytes(&image));
     CHECK(installed == 0 || installed == ERR_CORRUPT_DATA);
     CHECK(error == 0 || installed != 0, "what is refused is installed");
+    int restored = restore(buffer_bytes(&image));
+    CHECK(restored == 0 || restored == ERR_CORRUPT_DATA || restored == ERR_INVALID);
+    CHECK(error == 0 || restored != 0, "what is refused is restored");
     buffer_free(&image);
     buffer_free(&rows);
     return 0;
