@@ -156,6 +156,7 @@ static size_t order_next(struct backup_lead *lead, uint64_t now_ms, struct backu
 {
     struct backup_peer *peer = choose(lead);
     if (peer == NULL || lead->slot_s <= lead->last_s) {
+        lead->missed_s = lead->slot_s > lead->last_s ? lead->slot_s : lead->missed_s;
         be_idle(lead);
         return 0;
     }

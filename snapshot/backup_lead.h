@@ -69,6 +69,7 @@ struct backup_report {
 
 struct backup_lead {
     const struct backup_schedule *schedule; /* set by the caller, before the first turn */
+    int64_t missed_s;                       /* the last slot that this leader could give to nobody; 0 = none */
 
     /* private */
     bool leads, idle_only; /* idle_only: without schedule, surveyed only when somebody asks */

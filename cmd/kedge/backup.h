@@ -78,6 +78,7 @@ struct backup {
     /* For status and metrics. */
     struct backup_note last; /* the last good one, name "" = none */
     uint64_t successes, failures;
+    int64_t missed_s; /* lead.missed_s that was told */
     int64_t last_failure_s;
     char last_error[512];
     struct metrics_source metrics;

@@ -247,7 +247,8 @@ static void status(void *service, struct call *call, const ProtobufCMessage *mes
     response.next = backup_schedule_next(&backup->schedule, backup_wall_s());
     response.running = backup->run != NULL && !backup_run_ended(backup->run);
     response.running_since = response.running ? backup_run_since_s(backup->run) : 0;
-    response.hanging = backup->run != NULL && backup_run_ended(backup->run);
+    response.hanging =
+        backup->writing.target != NULL && (!backup->looked || (backup->run != NULL && backup_run_ended(backup->run)));
     response.last = backup->last.name[0] != '\0' ? &last : NULL;
     response.last_failure = backup->last_failure_s;
     response.last_error = (char *)(uintptr_t)backup->last_error;

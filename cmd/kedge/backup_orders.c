@@ -182,6 +182,22 @@ static void one_turn(struct backup *backup)
     }
 }
 
+/* Whoever tried has said why it failed; if nobody can try, nobody else would say anything. */
+static void tell_missed(struct backup *backup)
+{
+    if (backup->lead.missed_s == 0 || backup->lead.missed_s == backup->missed_s) {
+        return;
+    }
+    backup->missed_s = backup->lead.missed_s;
+    if (backup->last_failure_s >= backup->missed_s) {
+        return; /* this member has tried itself, and told why it failed */
+    }
+    backup->failures++;
+    backup->last_failure_s = backup_wall_s();
+    snprintf(backup->last_error, sizeof backup->last_error, "no member could take the backup that was due");
+    log_error(backup->last_error, log_int("slot", backup->missed_s));
+}
+
 void backup_turn(struct backup *backup)
 {
     if (backup->turning || atomic_load(&backup->stopping)) {
@@ -190,6 +206,7 @@ void backup_turn(struct backup *backup)
     backup->turning = true;
     one_turn(backup);
     backup->turning = false;
+    tell_missed(backup);
     schedule_turn(backup);
 }
 

@@ -304,6 +304,7 @@ static void test_a_slot_that_nobody_can_take_is_given_up_until_the_next_one(void
     }
     run(&bed, 3 * 60000);
     assert_int_equal(bed.taken, 0);
+    assert_int_equal(bed.members[0].lead.missed_s, wall_s(&bed) / 60 * 60);
     for (size_t i = 0; i < MEMBERS; i++) {
         bed.members[i].fails = false;
     }
