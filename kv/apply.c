@@ -2,6 +2,7 @@
  * entries give the same state on every member, whoever waits for the answer. */
 #include "base/check.h"
 #include "base/pb.h"
+#include "kv/apply_v2.h"
 #include "kv/op.h"
 #include "kv/txn.h"
 #include "raft/raft.pb-c.h"
@@ -27,10 +28,15 @@ static bool decode(struct kv_apply *apply, size_t fields)
     struct pb_fault fault = {0};
     ProtobufCMessage *message;
     int progress = pb_unpacker_step(apply->work, fields, &message, &fault);
-    CHECK(progress >= 0, "entry %llu is no request: %s at byte %zu", (unsigned long long)apply->index, fault.reason,
-          fault.offset);
     if (progress == KV_MORE) {
         return false;
+    }
+    if (progress < 0) {
+        bool v2 = apply_v2_read(apply->data, apply->arena, &apply->request);
+        CHECK(v2, "entry %llu is no request: %s at byte %zu", (unsigned long long)apply->index, fault.reason,
+              fault.offset);
+        apply->state = STATE_START;
+        return true;
     }
     apply->request = (const Etcdserverpb__InternalRaftRequest *)message;
     apply->request_id = apply->request->id;

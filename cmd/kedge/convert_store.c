@@ -185,6 +185,12 @@ int convert_store_make_empty(const struct convert_store_config *config, struct b
         return refuse(reason, ERR_INVALID,
                       "etcd's database is empty, and the write-ahead log does not begin at the first entry any more");
     }
+    if (config->log->last_index == 0) {
+        log_warn(
+            "neither etcd's database nor its log has an entry: a member that joins others gets them; any other etcd"
+            " ended before it had begun, and would not come back either: remove its data directory",
+            log_str("path", config->path));
+    }
     int error = open_store(config, &store, reason);
     if (error == 0) {
         error = commit(store, rows, count, reason);

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"kedge/tests/interop/cluster"
 	"kedge/tests/interop/member"
@@ -125,10 +127,16 @@ func (b *bed) export(n *cluster.Node) {
 	b.kedgeutl("export", n.Data()+".kedge", n.Data())
 }
 
+// puts writes some keys; while a leader is elected it tries again.
 func puts(ctx context.Context, n *cluster.Node, name string, count int) error {
-	for i := range count {
+	deadline := time.Now().Add(20 * time.Second)
+	for i := 0; i < count; i++ {
 		put := &pb.PutRequest{Key: fmt.Appendf(nil, "%s/%d", name, i), Value: make([]byte, 100*i)}
-		if _, err := pb.NewKVClient(n.Conn()).Put(ctx, put); err != nil {
+		_, err := pb.NewKVClient(n.Conn()).Put(ctx, put)
+		if status.Code(err) == codes.Unavailable && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+			i--
+		} else if err != nil {
 			return err
 		}
 	}
