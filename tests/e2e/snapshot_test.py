@@ -163,11 +163,14 @@ def test_a_server_stops_beside_a_backup_that_nobody_takes(member, folder):
 def test_status_names_the_place_of_damage(member, folder):
     path = os.path.join(folder, "damage.db")
     check(save(member.endpoint, path)[0] == 0, "it was not saved")
-    with open(path, "r+b") as f:
-        f.seek(2 * 4096 + 8)
-        f.write(b"\xff")
-    status, out, errors = run("kedgeutl", "snapshot", "status", path)
-    check(status == 1 and out == "" and f"{path}: offset " in errors, f"{status} {out} {errors}")
+    with open(path, "rb") as f:
+        content = f.read()
+    damaged = content[:2 * 4096 + 8] + b"\xff" + content[2 * 4096 + 9:-32]
+    for checksum, text in ((content[-32:], f"{path}: "), (hashlib.sha256(damaged).digest(), f"{path}: offset 8192: ")):
+        with open(path, "wb") as f:
+            f.write(damaged + checksum)
+        status, out, errors = run("kedgeutl", "snapshot", "status", path)
+        check(status == 1 and out == "" and text in errors, f"{status} {out} {errors}")
     os.truncate(path, 3 * 4096)
     status, out, errors = run("kedgeutl", "snapshot", "status", path)
     check(status == 1 and "it was cut off" in errors, f"{status} {out} {errors}")
