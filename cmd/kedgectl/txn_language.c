@@ -330,10 +330,12 @@ static const struct cli_command *find_operation(const struct cli_program *progra
 
 int ops_request(struct cli_call *call, const char *line, Etcdserverpb__RequestOp *out)
 {
-    struct cli_call one = {.program = call->program, .env = call->env};
+    struct cli_program own_flags = *call->program; /* a line has the flags of its operation, not the program's */
+    struct cli_call one = {.program = &own_flags, .env = call->env};
     char **words;
     int count;
     const char *error;
+    own_flags.globals = NULL;
     etcdserverpb__request_op__init(out);
     if (!ops_split(&call->arena, line, &words, &count)) {
         return cli_fail(CLI_INVALID_INPUT, "invalid syntax");

@@ -71,11 +71,13 @@ int watch_args_of_call(struct cli_call *call, struct watch_args *out)
 
 const char *watch_args_of_line(struct cli_call *call, int count, char **words, struct watch_args *out, bool *fatal)
 {
-    struct cli_call line = {.program = call->program, .env = call->env, .arena = call->arena};
+    struct cli_program own_flags = *call->program; /* a line has the flags of watch, not the program's */
+    struct cli_call line = {.program = &own_flags, .env = call->env, .arena = call->arena};
     int separator = find_separator(count, words);
     int before = separator < 0 ? count : separator;
     char *const *command = separator < 0 ? NULL : &words[separator + 1];
     const char *error;
+    own_flags.globals = NULL;
     *fatal = true;
     bool good = cli_parse(&line, cli_find(call->program, "watch"), before - 1, words + 1, &error);
     call->arena = line.arena;

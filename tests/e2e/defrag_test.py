@@ -141,10 +141,38 @@ def test_a_kill_at_any_moment_leaves_the_store_as_it_was(member):
             raise Failure(f"attempt {attempt}: {left} are left")
 
 
+def test_a_crash_at_each_step_leaves_the_store_as_it_was(member):
+    """etcd#14685: the revision and the hash are those of before, whatever was applied meanwhile."""
+    with open(member.program, "rb") as f:
+        if b"failpoint panic" not in f.read():
+            return
+    for step in ("defragBeforeCopy", "defragBeforeRename", "defragAfterRename"):
+        member.stop()
+        member.environment = {"KEDGE_FAILPOINTS": f"{step}=exit"}
+        member.start()
+        fill(member, keys=120)
+        ctl(member, "del", "k00000", "k00100")
+        last = status(member)["header"]["revision"]
+        ctl(member, "compaction", "--physical", str(last - 1))
+        content = hash_at(member, last)
+        writer = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", "put", "meanwhile", step],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        ctl(member, "defrag", check=False)
+        writer.kill()
+        writer.wait()
+        if member.process.wait(30) == 0:
+            raise Failure(f"{step}: the server did not crash")
+        member.environment = {}
+        member.start()
+        if hash_at(member, last) != content or status(member)["header"]["revision"] < last:
+            raise Failure(f"{step}: another content")
+
+
 TESTS = [
     (test_the_file_gets_smaller_while_clients_read_and_write, []),
     (test_a_store_at_its_quota_is_written_to_again, ["--quota-backend-bytes=16777216"]),
     (test_a_kill_at_any_moment_leaves_the_store_as_it_was, []),
+    (test_a_crash_at_each_step_leaves_the_store_as_it_was, []),
 ]
 
 
