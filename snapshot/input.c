@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "snapshot/backup_zstd.h"
 #include "snapshot/checksum.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -19,9 +20,10 @@ struct snapshot_input {
     char *path;
     enum snapshot_input_kind kind;
     struct snapshot_file file;
-    struct snapshot_source *source; /* of the file, or the caller's */
-    struct snapshot_reader *reader; /* a bbolt file; or NULL: see below */
-    bool beside;                    /* the checksum is reckoned by another thread, from the first step on: */
+    struct snapshot_source *source;   /* of the file, or the caller's */
+    struct backup_unpacker *unpacker; /* of a packed file, or NULL */
+    struct snapshot_reader *reader;   /* a bbolt file; or NULL: see below */
+    bool beside;                      /* the checksum is reckoned by another thread, from the first step on: */
     struct snapshot_checksum *checksum;
 
     struct backend *store;
@@ -106,6 +108,26 @@ static int open_file(struct snapshot_input *input)
     return failed == 0 ? 0 : fail(input, failed == ENOENT ? ERR_ABSENT : ERR_IO, strerror(failed));
 }
 
+static bool is_packed(struct snapshot_source *source)
+{
+    static const uint8_t magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+    uint8_t begin[sizeof magic];
+    int ignored;
+    return source->size >= sizeof magic && source->read(source, 0, begin, sizeof begin, &ignored) == 0 &&
+           memcmp(begin, magic, sizeof magic) == 0;
+}
+
+static int open_packed(struct snapshot_input *input)
+{
+    const char *reason;
+    input->unpacker = backup_unpacker_new(input->source, &reason);
+    if (input->unpacker == NULL) {
+        return fail(input, ERR_CORRUPT_DATA, reason);
+    }
+    input->source = backup_unpacker_source(input->unpacker);
+    return 0;
+}
+
 int snapshot_input_open(const char *path, struct snapshot_source *source, bool verify, struct snapshot_input **out)
 {
     enum { SECTOR = 512, CHECKSUM = 32 };
@@ -122,8 +144,13 @@ int snapshot_input_open(const char *path, struct snapshot_source *source, bool v
         input->kind = SNAPSHOT_INPUT_LMDB;
         return open_store(input);
     }
+    error = source == NULL && is_packed(input->source) ? open_packed(input) : 0;
+    if (error != 0) {
+        return error;
+    }
     input->kind = input->source->size % SECTOR == CHECKSUM ? SNAPSHOT_INPUT_BACKUP : SNAPSHOT_INPUT_BBOLT;
-    input->beside = verify && input->kind == SNAPSHOT_INPUT_BACKUP && source == NULL && input->source->size > LARGE;
+    input->beside = verify && input->kind == SNAPSHOT_INPUT_BACKUP && source == NULL && input->unpacker == NULL &&
+                    input->source->size > LARGE;
     input->reader = snapshot_reader_new(input->source, verify && !input->beside);
     return 0;
 }
@@ -135,6 +162,7 @@ void snapshot_input_close(struct snapshot_input *input)
     }
     snapshot_checksum_abandon(input->checksum);
     snapshot_reader_free(input->reader);
+    backup_unpacker_free(input->unpacker);
     if (input->view != NULL) {
         backend_read_end(input->view);
     }

@@ -4,6 +4,8 @@
  *   SNAPSHOT_INPUT_BBOLT   bbolt without: the `db` of an etcd, an image between members
  *   SNAPSHOT_INPUT_LMDB    the `db` of a kedge, of a member that is stopped, or a copy; each of its rows has a checksum
  *
+ * The first two may be packed as --backup-compress=zstd does it (snapshot/backup_zstd.h).
+ *
  * All give out the same: etcd's buckets by name, each with its rows by key. Nothing in the file is believed before it
  * was checked (snapshot/reader.h, kv/lmdb_check.h). A db of kedge is locked while it is read, shared; one that a member
  * has open is refused. What is read is not changed.

@@ -65,6 +65,8 @@ def kedgeutl(*arguments):
 def check_file(target, note):
     """The file is what its note says, by the tool that would restore it."""
     path = os.path.join(target, note["name"])
+    run = kedgeutl("snapshot", "restore", path, "--dry-run")
+    expect("it can be restored", run.returncode == 0, run.stderr)
     if note["compress"] == "zstd":
         if shutil.which("zstd") is None:
             return
