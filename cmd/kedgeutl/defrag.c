@@ -160,7 +160,7 @@ int commands_defrag(struct cli_call *call)
         return status;
     }
     int64_t begun_ns = now_ns();
-    struct backend_stats before = backend_stats(store), after;
+    struct backend_stats before = backend_stats(store), after = before;
     log_begin(call, path, before);
     status = rewrite(call, store, path, &after);
     backend_close(store);
