@@ -36,7 +36,9 @@ type bed struct {
 	folder         string
 }
 
+// newBed also lets tests run side by side: most of the time they wait for elections.
 func newBed(t *testing.T) *bed {
+	t.Parallel()
 	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
 	if err != nil {
 		t.Fatal(err)
