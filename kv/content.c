@@ -9,7 +9,7 @@
 
 struct kv_content {
     struct kv_content_facts facts;
-    int64_t last_main, scheduled, finished;
+    int64_t scheduled, finished;
     struct auth auth;
     struct alarms alarms;
     struct versions versions;
@@ -54,7 +54,7 @@ static const char *check_key(struct kv_content *c, struct bytes key, struct byte
     if (row_revision_get(key, &revision, &tombstone) != 0 || revision.sub > UINT32_MAX) {
         return "a key is no revision";
     }
-    c->last_main = revision.main;
+    c->facts.last_revision = revision.main;
     c->facts.rows++;
     if (is_bump(value, tombstone)) {
         return NULL;
@@ -173,7 +173,7 @@ void kv_content_facts(const struct kv_content *c, struct kv_content_facts *out)
 {
     *out = c->facts;
     out->compact_revision = larger(c->scheduled, c->finished);
-    out->revision = larger(c->facts.rows == 0 ? 1 : c->last_main, out->compact_revision);
+    out->revision = larger(c->facts.rows == 0 ? 1 : c->facts.last_revision, out->compact_revision);
     out->users = c->auth.users.count;
     out->roles = c->auth.roles.count;
     out->alarms = c->alarms.count;

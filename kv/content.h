@@ -8,6 +8,7 @@
 #include "kv/backend.h"
 
 struct kv_content_facts {
+    int64_t last_revision;    /* of the last row of table key; 0 = none */
     uint64_t rows;            /* of table key */
     int64_t revision;         /* current, as kv_open would have it; 1 = nothing was ever written */
     int64_t compact_revision; /* -1 = never compacted */

@@ -77,7 +77,7 @@ static int begin(struct snapshot_restore *r)
     return open_input(r);
 }
 
-/* --- rows: each is looked at three times, while it is here --- */
+/* --- rows --- */
 
 /* Only when the first bucket comes: a file whose checksum is wrong is refused before anything is made. */
 static int begin_build(struct snapshot_restore *r)
@@ -108,18 +108,22 @@ static int visit_bucket(struct snapshot_visitor *visitor, struct bytes name)
     }
     r->seen[r->table] = true;
     int error = r->build != NULL || r->config.dry_run ? 0 : begin_build(r);
-    error = error != 0 ? error : r->status.visitor.bucket(&r->status.visitor, name);
-    return error != 0 || r->build == NULL ? error : snapshot_build_bucket(r->build, name);
+    if (error != 0) {
+        return error;
+    }
+    return r->build == NULL ? r->status.visitor.bucket(&r->status.visitor, name)
+                            : snapshot_build_bucket(r->build, name);
 }
 
 static int visit_row(struct snapshot_visitor *visitor, struct bytes key, struct bytes value)
 {
     struct snapshot_restore *r = (struct snapshot_restore *)visitor;
-    int error = r->status.visitor.row(&r->status.visitor, key, value);
-    if (error == 0 && r->table != BACKEND_TABLES) {
-        error = kv_content_row(r->content, r->table, key, value);
+    int error = r->table == BACKEND_TABLES ? 0 : kv_content_row(r->content, r->table, key, value);
+    if (error != 0) {
+        return error;
     }
-    return error != 0 || r->build == NULL ? error : snapshot_build_row(r->build, key, value);
+    return r->build == NULL ? r->status.visitor.row(&r->status.visitor, key, value)
+                            : snapshot_build_row(r->build, key, value);
 }
 
 /* --- the end --- */
@@ -154,6 +158,7 @@ static void take_facts(struct snapshot_restore *r, const struct kv_content_facts
     uint64_t by = r->config.bump_revision;
     snapshot_status_end(&r->status, snapshot_input_bytes(r->input));
     result->status = r->status.status;
+    result->status.revision = facts->last_revision;
     result->revision = facts->revision;
     result->compact_revision = facts->compact_revision;
     if (by > 0) {

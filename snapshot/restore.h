@@ -55,8 +55,10 @@ struct snapshot_restore_config {
 /* What was found in the file; complete after SNAPSHOT_DONE. */
 struct snapshot_restore_result {
     enum snapshot_input_kind kind;
-    bool hash_checked;             /* the SHA-256 at the end was there and is right */
-    struct snapshot_status status; /* hash, revision, keys, size, version: as `snapshot status` says */
+    bool hash_checked; /* the SHA-256 at the end was there and is right */
+    /* As `snapshot status` says; but for the revision only of a dry restore: the others take longer than all the rest.
+     */
+    struct snapshot_status status;
     int64_t revision;         /* the current one after the restore: status.revision, or a compaction's, or bumped */
     int64_t compact_revision; /* -1 = never compacted */
     uint64_t leases, users, roles, alarms, old_members;
