@@ -116,6 +116,34 @@ def test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts(cluster)
     return True
 
 
+def test_a_folder_with_an_image_on_its_way_goes_through_etcds_format(cluster):
+    """It crashed between the log's record of an image and the store's new name: kedgeutl export takes the image along, and
+    a start that converts the older store takes the image over after it."""
+    late = follower(cluster)
+    if not has_failpoints(late):
+        return False
+    late.kill()
+    write(cluster)
+    late.environment = {"KEDGE_FAILPOINTS": "raftBeforeApplySnap=exit"}
+    late.begin()
+    late.process.wait(60)
+    late.environment = {}
+    own = late.data + ".kedge"
+    os.rename(late.data, own)
+    subprocess.run([os.path.join(os.path.dirname(late.program), "kedgeutl"), "export", own, late.data], check=True,
+                   stdout=subprocess.DEVNULL, timeout=60)
+    snap = os.path.join(late.data, "member", "snap")
+    check(any(n.endswith(".snap.db") for n in os.listdir(snap)), f"no image: {os.listdir(snap)}")
+    late.begin()
+    late.wait_ready()
+    wait_same(cluster)
+    check("recovering from a received snapshot" in late.output(1000), late.output())
+    for name in [n for n in os.listdir(snap) if n.startswith("db.etcd.")]:
+        os.unlink(os.path.join(snap, name))
+    check_tidy(late)
+    return True
+
+
 def traced(path):
     """The system calls that strace wrote down, as they ended: ("rename", new name), ("fsync", name), …"""
     begun, steps = {}, []
@@ -256,6 +284,7 @@ def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
 TESTS = [test_a_member_that_was_away_gets_an_image,
          test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts,
          test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts,
+         test_a_folder_with_an_image_on_its_way_goes_through_etcds_format,
          test_the_steps_become_durable_in_their_order,
          test_a_second_image_comes_while_the_first_is_installed,
          test_a_watcher_across_an_image_sees_each_revision_once,
