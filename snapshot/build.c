@@ -156,7 +156,7 @@ int snapshot_build_begin(struct snapshot_build *b)
 {
     if (b->config.into != NULL) {
         b->store = b->config.into;
-        build_commit_begin(&b->commit, b->store, false);
+        build_commit_begin(&b->commit, b->store, NULL, false);
         return 0;
     }
     remove_store(b);
@@ -171,7 +171,7 @@ int snapshot_build_begin(struct snapshot_build *b)
     if (error != 0) {
         fail(b, error, "%s", reason != NULL ? reason : error_text(error));
     } else {
-        build_commit_begin(&b->commit, b->store, b->config.threaded);
+        build_commit_begin(&b->commit, b->store, b->config.store, b->config.threaded);
     }
     free(reason);
     return error;

@@ -18,6 +18,8 @@ struct build_batch {
 
 struct build_commit {
     struct backend *store;
+    int file;         /* the store's; -1 = none */
+    uint64_t written; /* so far its writing has begun */
     struct build_batch batches[2];
     struct build_batch *filling;
     bool threaded;
@@ -29,7 +31,8 @@ struct build_commit {
     int error; /* of the first commit that failed */
 };
 
-void build_commit_begin(struct build_commit *c, struct backend *store, bool threaded);
+/* path: of the store's file; NULL = one without. */
+void build_commit_begin(struct build_commit *c, struct backend *store, const char *path, bool threaded);
 /* Adds a row to the batch that is filled. */
 void build_commit_add(struct build_commit *c, enum backend_table table, struct bytes key, struct bytes value);
 bool build_commit_is_full(const struct build_commit *c);
