@@ -8,4 +8,4 @@ if grep -qE '__(asan|tsan)_init' "$bin/kedge"; then
     exit 77
 fi
 tools=$("$here/build") || exit 1
-exec python3 -B "$here/convert.py" "$bin/kedge" "$bin/kedgectl" "$tools" --seed "${POWERLOSS_SEED:-1}" --every "${POWERLOSS_EVERY:-5}"
+exec python3 -B "$here/convert.py" "$bin/kedge" "$bin/kedgectl" "$tools" --seed "${POWERLOSS_SEED:-1}" --every "${POWERLOSS_EVERY:-1}"

@@ -289,6 +289,22 @@ static void put_file(const char *folder, const char *path, const struct content 
     free(full);
 }
 
+/* A file's further names are links to the first. */
+static void put_name(const char *folder, const struct names *names, size_t at, const struct content *contents)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (names->list[i].file == names->list[at].file) {
+            char *first = mem_printf("%s/%s", folder, names->list[i].path);
+            char *second = mem_printf("%s/%s", folder, names->list[at].path);
+            CHECK(link(first, second) == 0, "%s", second);
+            free(first);
+            free(second);
+            return;
+        }
+    }
+    put_file(folder, names->list[at].path, &contents[at]);
+}
+
 static bool seen_before(struct cuts *c, uint64_t hash)
 {
     if (c->seen_count * 2 >= c->seen_capacity) {
@@ -359,7 +375,7 @@ static int state(struct cuts *c, const char *kind, enum choice data, size_t name
         }
         for (size_t i = 0; i < names.count; i++) {
             if (names.list[i].file != 0) {
-                put_file(c->folder, names.list[i].path, &contents[i]);
+                put_name(c->folder, &names, i, contents);
             }
         }
         c->cut.kind = kind;
