@@ -13,22 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A restore without a directory. */
-static int restore(struct bytes image)
-{
-    struct snapshot_memory memory;
-    snapshot_memory_init(&memory, image);
-    const struct snapshot_restore_config config = {
-        .file = "image", .source = &memory.source, .skip_hash_check = true, .dry_run = true};
-    struct snapshot_restore *work = snapshot_restore_new(&config);
-    int progress;
-    while ((progress = snapshot_restore_step(work, 100)) == SNAPSHOT_MORE) {
-    }
-    CHECK(progress == SNAPSHOT_DONE || snapshot_restore_reason(work)[0] != '\0');
-    snapshot_restore_free(work);
-    return progress;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SAMPLE "tests/data/etcd/snapshot.db.gz"
