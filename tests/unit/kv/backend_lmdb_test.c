@@ -513,6 +513,63 @@ static void test_repacking_in_slices_frees_the_pages_of_sparse_leaves_and_change
     backend_close(b);
 }
 
+/* --- copies without free space --- */
+
+static void test_a_copy_has_all_rows_and_no_free_pages_and_takes_the_stores_name(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture copy = *f;
+    struct backend *b = must_open(f, 64 << 20);
+    snprintf(copy.path, sizeof copy.path, "%.70s.copy", f->path);
+    assert_int_equal(put_rows(b, 0, 3000, 280), 0);
+    assert_int_equal(put_rows(b, 5000, 40, 20000), 0); /* in pages of their own */
+    assert_int_equal(delete_rows(b, 0, 2500), 0);
+    assert_int_equal(delete_rows(b, 5000, 30), 0);
+    uint64_t before, after;
+    assert_int_equal(store_image_sum(b, &before), 0);
+    struct backend_read *read;
+    assert_int_equal(backend_read_begin(b, &read), 0); /* goes on in the old file */
+    assert_int_equal(backend_lmdb_copy(b, copy.path), 0);
+    struct backend *smaller = must_open(&copy, 64 << 20);
+    assert_int_equal(backend_lmdb_rename(smaller, f->path), 0);
+    assert_int_equal(store_image_sum(smaller, &after), 0);
+    assert_true(before == after);
+    struct backend_stats full = backend_stats(b), packed = backend_stats(smaller);
+    assert_true(packed.size_bytes < full.size_bytes / 2);
+    assert_true(packed.size_bytes == packed.size_in_use_bytes);
+    assert_int_equal(put_rows(smaller, 9000, 100, 280), 0);
+    assert_int_equal(backend_count(read, BACKEND_KEY), 510);
+    backend_read_end(read);
+    backend_close(b);
+    backend_close(smaller);
+    b = must_open(f, 64 << 20);
+    assert_int_equal(count_rows(b), 610);
+    backend_close(b);
+}
+
+static void test_a_copy_that_finds_no_room_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct backend *b = must_open(f, 64 << 20);
+    struct rlimit before, limit;
+    char path[160];
+    assert_int_equal(put_rows(b, 0, 3000, 280), 0);
+    snprintf(path, sizeof path, "%s/copy", f->folder);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 100000, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int error = backend_lmdb_copy(b, path);
+    setrlimit(RLIMIT_FSIZE, &before); /* or cmocka could not write either */
+    assert_int_not_equal(error, 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/nowhere/copy", f->folder);
+    assert_int_equal(backend_lmdb_copy(b, path), ERR_IO);
+    assert_int_equal(put_rows(b, 9000, 1, 280), 0); /* the store itself is well */
+    assert_int_equal(count_rows(b), 3001);
+    backend_close(b);
+}
+
 static void test_repacking_a_store_without_sparse_leaves_commits_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -563,6 +620,8 @@ int main(void)
         TEST(test_pages_freed_by_deletes_are_used_again),
         TEST(test_random_work_leaves_a_whole_file_and_the_rows_of_the_store_in_memory),
         TEST(test_repacking_in_slices_frees_the_pages_of_sparse_leaves_and_changes_no_row),
+        TEST(test_a_copy_has_all_rows_and_no_free_pages_and_takes_the_stores_name),
+        TEST(test_a_copy_that_finds_no_room_leaves_nothing),
         TEST(test_repacking_a_store_without_sparse_leaves_commits_nothing),
         TEST(test_repacking_leaves_rows_with_pages_of_their_own_alone),
     };
