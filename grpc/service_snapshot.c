@@ -1,18 +1,15 @@
 /* Maintenance.Snapshot: the store as a bbolt file, in messages of 32 KiB, and its SHA-256 in a last one (bbolt.md
- * "Snapshot stream and file"). A worker makes the next slice of the file while the one before is hashed by another
- * thread and goes out; two slices are all that is in memory. A client that takes nothing for 30 s loses its view
- * (core/core.h). */
+ * "Snapshot stream and file"). A worker makes the next slice of the file while the one before goes out; two slices are
+ * all that is in memory. A client that takes nothing for 30 s loses its view (core/core.h). */
 #include "grpc/services.h"
 
 #include "base/check.h"
-#include "grpc/server.h"
-#include "grpc/stream_hash.h"
 #include "snapshot/export.h"
 #include <inttypes.h>
 #include <stdlib.h>
 
 #define BLOB_BYTES ((size_t)32768)
-#define SLICE_BLOBS STREAM_HASH_PIECES
+#define SLICE_BLOBS 32
 #define PLAN_ROWS 20000
 
 /* What the worker makes at a time. Each blob is small enough to come from the heap and go back to it: larger pieces
@@ -29,7 +26,6 @@ struct snapshot_call {
     struct core_view view;
     struct call *call; /* NULL: it is over */
     struct snapshot_export *image;
-    struct stream_hash *hash;
     bool planned, working, made; /* made: the worker has given out all */
     uint64_t remaining;
     struct slice ready, sending;
@@ -81,7 +77,7 @@ static void send_checksum(struct snapshot_call *s)
 {
     uint8_t checksum[SNAPSHOT_CHECKSUM];
     struct call *call = s->call;
-    stream_hash_sum(s->hash, checksum);
+    snapshot_export_checksum(s->image, checksum);
     send_blob(s, bytes_of(checksum, sizeof checksum), NULL);
     s->call = NULL;
     core_view_close(&s->view);
@@ -90,23 +86,13 @@ static void send_checksum(struct snapshot_call *s)
 
 static void next_work(struct snapshot_call *s);
 
-static size_t blob_len(const struct slice *slice, size_t i)
-{
-    return i + 1 == slice->count ? slice->last_len : BLOB_BYTES;
-}
-
 static bool take_slice(struct snapshot_call *s)
 {
-    struct slice *slice = &s->sending;
-    if (s->working || s->ready.count == 0 || stream_hash_is_busy(s->hash)) {
+    if (s->working || s->ready.count == 0) {
         return false;
     }
-    *slice = s->ready;
+    s->sending = s->ready;
     s->ready = (struct slice){0};
-    for (size_t i = 0; i < slice->count; i++) {
-        stream_hash_add(s->hash, slice->blobs[i], blob_len(slice, i));
-    }
-    stream_hash_start(s->hash);
     next_work(s);
     return true;
 }
@@ -114,8 +100,8 @@ static bool take_slice(struct snapshot_call *s)
 /* The next blob of the slice. */
 static void send_next(struct snapshot_call *s, struct slice *slice)
 {
-    size_t len = blob_len(slice, slice->sent);
     struct shared *blob = slice->blobs[slice->sent++];
+    size_t len = slice->sent == slice->count ? slice->last_len : BLOB_BYTES;
     CHECK(len > 0 && len <= s->remaining);
     s->remaining -= len;
     send_blob(s, bytes_of(blob->data, len), blob);
@@ -127,23 +113,15 @@ static void send_slices(struct snapshot_call *s)
 {
     struct slice *slice = &s->sending;
     while (call_writable(s->call)) {
-        if (slice->sent < slice->count) {
-            send_next(s, slice);
-        } else if (slice->last && !stream_hash_is_busy(s->hash)) {
+        if (slice->sent == slice->count && !take_slice(s)) {
+            return;
+        }
+        send_next(s, slice);
+        if (slice->last && slice->sent == slice->count) {
             CHECK(s->remaining == 0);
             send_checksum(s);
             return;
-        } else if (slice->last || !take_slice(s)) {
-            return;
         }
-    }
-}
-
-static void hashed(void *owner)
-{
-    struct snapshot_call *s = owner;
-    if (s->call != NULL) {
-        send_slices(s);
     }
 }
 
@@ -197,7 +175,7 @@ static void opened(struct core_view *view, int error)
         fail(s, error);
         return;
     }
-    s->image = snapshot_export_new(view->read, false);
+    s->image = snapshot_export_new(view->read, true);
     next_work(s);
 }
 
@@ -218,7 +196,6 @@ static void closed(struct core_view *view)
 {
     struct snapshot_call *s = view->owner;
     snapshot_export_free(s->image);
-    stream_hash_free(s->hash);
     slice_free(&s->ready);
     slice_free(&s->sending);
     free(s);
@@ -247,12 +224,10 @@ void service_snapshot(void *service, struct call *call, const ProtobufCMessage *
     struct snapshot_call *s = mem_zalloc(sizeof *s);
     s->call = call;
     s->view = (struct core_view){.opened = opened, .cut = cut, .closed = closed, .owner = s, .for_client = true};
-    s->hash = stream_hash_new(services->loop, server_work_count(services->server), hashed, s);
     call->state = s;
     call->handler = &handler;
     int error = core_view_open(services->core, &s->view, 0);
     if (error != 0) {
-        stream_hash_free(s->hash);
         free(s);
         call_fail(call, error);
     }
