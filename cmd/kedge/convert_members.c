@@ -52,7 +52,7 @@ static int take(void *arg, const struct raft_entry *entry)
 static int differ(struct standing *s, uint64_t id, const char *store, const char *log)
 {
     *s->reason =
-        mem_printf("member %" PRIx64 " is %s in its list of members and %s by its log, as an etcd 3.5 before 3.5.20"
+        mem_printf("member %" PRIx64 " is %s in its list of members and %s by its log, as an etcd 3.5 before 3.5.26"
                    " could leave it: start the newest etcd 3.5 on it once, which puts the list in order",
                    id, store, log);
     return ERR_INVALID;

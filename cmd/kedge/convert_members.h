@@ -1,5 +1,5 @@
 /* Are the members that an etcd's store has those that its log gives? kedge, as etcd since 3.6, goes by the store. An
- * etcd 3.5 before 3.5.20 went by something else (the v2 store) and could leave a learner in the store that had been
+ * etcd 3.5 before 3.5.26 went by something else (the v2 store) and could leave a learner in the store that had been
  * made a voter, or a member that had been removed: taken over, it would count wrong quorums. */
 #ifndef CMD_KEDGE_CONVERT_MEMBERS_H
 #define CMD_KEDGE_CONVERT_MEMBERS_H
