@@ -228,7 +228,8 @@ def test_without_a_quorum(cluster):
     for thread in threads:
         thread.join()
     expect("a stream that asks for a leader ends", watched.get("asks") == ("UNAVAILABLE", "etcdserver: no leader"), watched)
-    expect("another goes on", watched.get("does not ask") == ("DEADLINE_EXCEEDED", "Deadline Exceeded"), watched)
+    # Who notices the deadline first, server or client, has words of its own for it.
+    expect("another goes on", watched.get("does not ask", ("",))[0] == "DEADLINE_EXCEEDED", watched)
     for member in cluster.members:
         if member is not left:
             member.begin()
