@@ -5,9 +5,7 @@
 
 #include "kv/raft_internal.pb-c.h"
 #include "kv/version.h"
-#include <ctype.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 struct downgrade {
     struct call *call;
@@ -16,63 +14,6 @@ struct downgrade {
     int64_t major, minor; /* of the target */
     struct core_request barrier, write;
 };
-
-/* --- versions as etcd's clients may write them: go-semver's, or such a one without its last number --- */
-
-/* What stands behind the first `mark` is a name of letters, digits, '-' and '.', or empty; it is cut off. */
-static bool cut_off(struct bytes *text, char mark)
-{
-    const uint8_t *at = text->len == 0 ? NULL : memchr(text->data, mark, text->len);
-    if (at == NULL) {
-        return true;
-    }
-    size_t len = (size_t)(at - text->data);
-    for (size_t i = len + 1; i < text->len; i++) {
-        if (!isalnum(text->data[i]) && text->data[i] != '-' && text->data[i] != '.') {
-            return false;
-        }
-    }
-    text->len = len;
-    return true;
-}
-
-static bool take_number(struct bytes *text, int64_t *out)
-{
-    size_t n = 0;
-    int64_t value = 0;
-    for (; n < text->len && isdigit(text->data[n]); n++) {
-        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, text->data[n] - '0', &value)) {
-            return false;
-        }
-    }
-    *text = bytes_skip(*text, n);
-    *out = value;
-    return n > 0;
-}
-
-static bool take_dot(struct bytes *text)
-{
-    if (text->len == 0 || text->data[0] != '.') {
-        return false;
-    }
-    *text = bytes_skip(*text, 1);
-    return true;
-}
-
-static bool parse_whole(const char *version, int64_t *major, int64_t *minor)
-{
-    struct bytes text = bytes_str(version);
-    int64_t patch;
-    return cut_off(&text, '+') && cut_off(&text, '-') && take_number(&text, major) && take_dot(&text) &&
-           take_number(&text, minor) && take_dot(&text) && take_number(&text, &patch) && text.len == 0;
-}
-
-static bool parse_target(struct downgrade *d)
-{
-    const char *version = d->request->version;
-    return parse_whole(version, &d->major, &d->minor) ||
-           parse_whole(arena_printf(&d->call->arena, "%s.0", version), &d->major, &d->minor);
-}
 
 /* --- the answer --- */
 
@@ -177,7 +118,7 @@ static int check(struct downgrade *d)
         return 0;
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
-        return parse_target(d) ? 0 : ERR_WRONG_DOWNGRADE_VERSION_FORMAT;
+        return version_parse_target(d->request->version, &d->major, &d->minor) ? 0 : ERR_WRONG_DOWNGRADE_VERSION_FORMAT;
     default:
         return ERR_UNKNOWN_METHOD;
     }

@@ -21,6 +21,9 @@ struct versions {
 /* "3.7.0" -> 3, 7. False if it is no version of two or three numbers. */
 bool version_parse(struct bytes text, unsigned *major, unsigned *minor);
 
+/* What a downgrade may name: "3.6", "3.6.0", "3.6.0-rc.1+build". */
+bool version_parse_target(const char *text, int64_t *major, int64_t *minor);
+
 /* Rows of tables cluster and meta at start: 0 or ERR_CORRUPT_DATA. */
 int version_load_cluster(struct versions *versions, struct bytes key, struct bytes value);
 int version_load_storage(struct versions *versions, struct bytes value);
