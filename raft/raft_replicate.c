@@ -67,9 +67,9 @@ static bool lacks_commit(const struct raft *r, const struct member *m)
     return m->sent_commit < r->commit && m->sent_commit + 1 < m->progress.next;
 }
 
-/* An App that tells nothing but a commit wakes the follower, and its answer the leader. The next entries tell it as well
- * and are often on their way, so it waits for them a moment, unless somebody waits for it at that follower, or it is a
- * change of members: who is removed by it is told nothing any more as soon as this leader has applied it. */
+/* An App that tells nothing but a commit wakes the follower, and its answer the leader. The next entries tell it as
+ * well and are often on their way, so it waits for them a moment, unless somebody waits for it at that follower, or it
+ * is a change of members: who is removed by it is told nothing any more as soon as this leader has applied it. */
 static bool tells_commit(struct raft *r, const struct member *m)
 {
     if (!lacks_commit(r, m)) {
