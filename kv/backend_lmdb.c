@@ -7,6 +7,7 @@
 #include "kv/backend_lmdb.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -301,23 +302,6 @@ static int build_new(const char *path, const struct backend_lmdb_config *config)
     return rc;
 }
 
-static int sync_folder_of(const char *path)
-{
-    char *folder = mem_strdup(path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL) {
-        slash[slash == folder] = 0;
-    }
-    int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    if (fd < 0) {
-        return errno;
-    }
-    int rc = fsync(fd) == 0 ? 0 : errno;
-    close(fd);
-    return rc;
-}
-
 /* *fd is then locked and at the path. ERR_AGAIN: somebody else created it meanwhile. */
 static int create(const struct backend_lmdb_config *config, const char *path_new, int *fd, char **reason)
 {
@@ -335,7 +319,7 @@ static int create(const struct backend_lmdb_config *config, const char *path_new
     rc = rc != 0 ? rc : build_new(path_new, config);
     rc = rc != 0 ? rc : fsync(*fd) == 0 ? 0 : errno;
     rc = rc != 0 ? rc : rename(path_new, config->path) == 0 ? 0 : errno;
-    rc = rc != 0 ? rc : sync_folder_of(config->path);
+    rc = rc != 0 ? rc : folder_sync_of(config->path) == 0 ? 0 : errno;
     if (rc != 0) {
         return refuse(reason, lmdb_error(rc), "%s: cannot create: %s", config->path, mdb_strerror(rc));
     }
@@ -477,7 +461,7 @@ static int rename_durably(struct lmdb *l, const char *path)
     }
     free(lock_from);
     free(lock_to);
-    return rc != 0 ? rc : sync_folder_of(path);
+    return rc != 0 ? rc : folder_sync_of(path) == 0 ? 0 : errno;
 }
 
 int backend_lmdb_rename(struct backend *b, const char *path)

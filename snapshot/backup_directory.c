@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/folder.h"
 #include "base/list.h"
 #include <dirent.h>
 #include <errno.h>
@@ -137,12 +138,7 @@ static void close_source(struct backup_target *target, struct snapshot_source *s
 
 static int sync_directory(struct directory *d)
 {
-    int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = fd < 0 || fsync(fd) != 0 ? failed(d, "sync", NULL) : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return error;
+    return folder_sync(d->path) == 0 ? 0 : failed(d, "sync", NULL);
 }
 
 static void drop(struct directory *d)

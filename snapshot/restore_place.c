@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/folder.h"
 #include "raft/wal/wal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -269,28 +270,12 @@ int restore_place_make(struct restore_place *p)
 
 static int sync_dir(struct restore_place *p, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = fd < 0 || fsync(fd) != 0 ? failed(p, path) : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return error;
-}
-
-static int sync_parent(struct restore_place *p, const char *path)
-{
-    char *copy = mem_strdup(path), *slash = strrchr(copy, '/');
-    if (slash != NULL) {
-        slash[slash == copy] = '\0';
-    }
-    int error = sync_dir(p, slash == NULL ? "." : copy);
-    free(copy);
-    return error;
+    return folder_sync(path) == 0 ? 0 : failed(p, path);
 }
 
 static int rename_durably(struct restore_place *p, const char *from, const char *to)
 {
-    return rename(from, to) != 0 ? failed(p, to) : sync_parent(p, to);
+    return rename(from, to) == 0 && folder_sync_of(to) == 0 ? 0 : failed(p, to);
 }
 
 static int place_log(struct restore_place *p)

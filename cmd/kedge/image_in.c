@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -41,23 +42,11 @@ static int write_all(int file, struct bytes data)
     return 0;
 }
 
-static int sync_dir(const char *path)
-{
-    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) {
-        return errno;
-    }
-    int error = fsync(dir) != 0 ? errno : 0;
-    close(dir);
-    return error;
-}
-
 static int save(struct image_in *in)
 {
-    if (fsync(in->file) != 0 || rename(in->temporary, in->final) != 0) {
-        return errno;
-    }
-    return sync_dir(in->peers->member->snap_dir);
+    bool saved =
+        fsync(in->file) == 0 && rename(in->temporary, in->final) == 0 && folder_sync(in->peers->member->snap_dir) == 0;
+    return saved ? 0 : errno;
 }
 
 static void run(uv_work_t *work)

@@ -1,6 +1,7 @@
 #include "cmd/kedgectl/save_file.h"
 
 #include "base/check.h"
+#include "base/folder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -197,20 +198,8 @@ static void sync_end(struct save_file *f)
 
 static const char *sync_folder(const struct save_file *f)
 {
-    char *folder = strdup(f->path), *slash = strrchr(folder, '/');
-    const char *error = NULL;
-    if (slash != NULL) {
-        slash[slash == folder] = '\0';
-    }
-    int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) {
-        error = failed(f, "could not sync the snapshot's folder", errno);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    free(folder);
-    return error;
+    bool synced = folder_sync_of(f->path) == 0 || errno == EINVAL; /* some file systems have nothing to sync */
+    return synced ? NULL : failed(f, "could not sync the snapshot's folder", errno);
 }
 
 static const char *give_name(struct save_file *f)

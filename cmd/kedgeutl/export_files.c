@@ -1,5 +1,6 @@
 #include "cmd/kedgeutl/export_files.h"
 
+#include "base/folder.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -202,12 +203,7 @@ bool export_files_copy(struct export_files *files, const char *from, const char 
 
 static bool sync_folder(struct export_files *files, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = (fd >= 0 && fsync(fd) == 0) || export_files_failed(files, "cannot sync", path);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return good;
+    return folder_sync(path) == 0 || export_files_failed(files, "cannot sync", path);
 }
 
 static const char *parent_of(struct export_files *files)

@@ -1,5 +1,6 @@
 /* The real file layer. */
 #include "base/check.h"
+#include "base/folder.h"
 #include "raft/wal/wal_fs.h"
 #include <dirent.h>
 #include <errno.h>
@@ -71,13 +72,7 @@ static int posix_unlink(const struct wal_fs *fs, const char *path)
 static int posix_sync_dir(const struct wal_fs *fs, const char *path)
 {
     (void)fs;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    int error = result(fsync(fd));
-    close(fd);
-    return error;
+    return result(folder_sync(path));
 }
 
 static int posix_open(const struct wal_fs *fs, const char *path, unsigned flags, struct wal_file **out)

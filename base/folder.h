@@ -1,0 +1,11 @@
+/* What is in a folder, made durable: names that were given, changed or removed in it (fsync(2), "Calling fsync() does
+ * not necessarily ensure that the entry in the directory containing the file has also reached disk"). */
+#ifndef BASE_FOLDER_H
+#define BASE_FOLDER_H
+
+/* 0, or -1 with errno. */
+int folder_sync(const char *path);
+/* The folder that this file stands in, whether or not the file is there. */
+int folder_sync_of(const char *file);
+
+#endif
