@@ -6,6 +6,7 @@
  * second one hashes. Where no key lives at R, etcd leaves out nothing and takes every row that its compaction left;
  * here the physical deletes come later, so those rows are told by a second look: the newest of their key up to C. */
 #include "base/crc32c.h"
+#include "base/hash128.h"
 #include "kv/store.h"
 #include "kv/view.h"
 
@@ -63,22 +64,6 @@ struct kv_hash_result kv_hash_result(const struct kv_hash *hash)
 
 /* --- notes --- */
 
-static void hash_key(struct bytes key, uint64_t out[2])
-{
-    uint64_t a = 0x243f6a8885a308d3ULL ^ key.len, b = 0x13198a2e03707344ULL;
-    for (size_t i = 0; i < key.len; i += 8) {
-        uint8_t word[8] = {0};
-        memcpy(word, key.data + i, key.len - i < 8 ? key.len - i : 8);
-        uint64_t w = get_le64(word);
-        a = (a ^ w) * 0x9fb21c651e98df25ULL;
-        a ^= a >> 35;
-        b = (b + w) * 0xd6e8feb86659fd93ULL;
-        b ^= (b >> 32) ^ a;
-    }
-    out[0] = (a ^ b >> 29) * 0xbf58476d1ce4e5b9ULL;
-    out[1] = (b ^ a >> 31) * 0x94d049bb133111ebULL;
-}
-
 static struct note *note_slot(const struct kv_hash *hash, const uint64_t key[2])
 {
     size_t at = key[0] & hash->mask;
@@ -117,7 +102,7 @@ static void note_row(struct kv_hash *hash, struct bytes key, struct revision rev
     /* A compaction of etcd's keeps the tombstones of its own revision, HashKV asks only for what lives. */
     bool kept = !tombstone || (hash->kind == KV_HASH_COMPACTION && revision.main == hash->revision);
     struct note fresh = {.main = revision.main, .sub = (uint32_t)revision.sub, .live = kept};
-    hash_key(key, fresh.hash);
+    hash128(key, fresh.hash);
     if (hash->notes == NULL || hash->count * 4 > hash->mask * 3) {
         notes_resize(hash, hash->notes == NULL ? 4095 : hash->mask * 2 + 1);
     }
@@ -135,7 +120,7 @@ static bool row_kept(const struct kv_hash *hash, struct bytes key, struct revisi
     if (hash->notes == NULL) {
         return false;
     }
-    hash_key(key, h);
+    hash128(key, h);
     const struct note *note = note_slot(hash, h);
     return note->main == revision.main && note->sub == (uint64_t)revision.sub && note->live;
 }

@@ -1,4 +1,6 @@
 #include "snapshot/key_notes.h"
+
+#include "base/hash128.h"
 #include <stdlib.h>
 
 enum { PUT = 17, FIRST_MASK = 4095 };
@@ -30,22 +32,6 @@ bool key_notes_key(struct bytes row, struct bytes *key)
         }
     }
     return true;
-}
-
-static void hash_key(struct bytes key, uint64_t out[2])
-{
-    uint64_t a = 0x243f6a8885a308d3ULL ^ key.len, b = 0x13198a2e03707344ULL;
-    for (size_t i = 0; i < key.len; i += 8) {
-        uint8_t word[8] = {0};
-        memcpy(word, key.data + i, key.len - i < 8 ? key.len - i : 8);
-        uint64_t w = get_le64(word);
-        a = (a ^ w) * 0x9fb21c651e98df25ULL;
-        a ^= a >> 35;
-        b = (b + w) * 0xd6e8feb86659fd93ULL;
-        b ^= (b >> 32) ^ a;
-    }
-    out[0] = (a ^ b >> 29) * 0xbf58476d1ce4e5b9ULL;
-    out[1] = ((b ^ a >> 31) * 0x94d049bb133111ebULL) | 1; /* never free */
 }
 
 static size_t first_slot(const struct key_notes *notes, const uint64_t hash[2])
@@ -83,7 +69,8 @@ static struct key_note note_of(struct bytes revision, struct bytes value)
                             .sub = (uint32_t)get_be64(revision.data + 9),
                             .live = !key_notes_is_tombstone(revision)};
     key_notes_key(value, &key);
-    hash_key(key, note.hash);
+    hash128(key, note.hash);
+    note.hash[1] |= 1; /* zero is a free slot */
     return note;
 }
 
