@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/folder.h"
 #include "base/log.h"
+#include "base/net/loop.h"
 #include "cmd/kedge/convert_source.h"
 #include "cmd/kedge/convert_store.h"
 #include "cmd/kedge/generation.h"
@@ -18,7 +20,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NEW_NAME "db.tmp.etcd" /* begins as what remove_leftovers of member.c removes */
@@ -52,13 +53,6 @@ static int refuse_errno(struct convert *c, const char *what)
 {
     int failed = errno;
     return refuse(c, failed == ENOSPC || failed == EDQUOT ? ERR_DISK_FULL : ERR_IO, "%s: %s", what, strerror(failed));
-}
-
-static int64_t clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 bool convert_is_needed(const char *db_path)
@@ -136,7 +130,7 @@ static int look(struct convert *c)
 
 static void say_progress(struct convert *c, const struct snapshot_install *install)
 {
-    int64_t now = clock_ns();
+    int64_t now = (int64_t)loop_clock_ns();
     uint64_t done, all;
     if (now - c->said_ns < PROGRESS_NS) {
         return;
@@ -202,12 +196,7 @@ static int make(struct convert *c)
 
 static int sync_folder(struct convert *c)
 {
-    int fd = open(c->config->snap_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = fd < 0 || fsync(fd) != 0 ? refuse_errno(c, "cannot sync its folder") : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return error;
+    return folder_sync(c->config->snap_dir) == 0 ? 0 : refuse_errno(c, "cannot sync its folder");
 }
 
 static int keep_original(struct convert *c)
@@ -263,7 +252,8 @@ static int run(struct convert *c)
 
 int convert_store(const struct convert_config *config, const struct wal_contents *log, char **reason)
 {
-    struct convert c = {.config = config, .log = log, .lock = -1, .reason = reason, .begun_ns = clock_ns()};
+    struct convert c = {
+        .config = config, .log = log, .lock = -1, .reason = reason, .begun_ns = (int64_t)loop_clock_ns()};
     c.said_ns = c.begun_ns;
     c.built = arena_printf(&c.arena, "%s/" NEW_NAME, config->snap_dir);
     *reason = NULL;
@@ -271,7 +261,7 @@ int convert_store(const struct convert_config *config, const struct wal_contents
     if (error == 0) {
         log_info("converted the store of etcd", log_str("path", config->db_path), log_str("original", c.kept),
                  log_str("storage-version", c.at.version), log_uint("rows", c.at.rows),
-                 log_uint("consistent-index", c.at.index), log_duration("took", clock_ns() - c.begun_ns));
+                 log_uint("consistent-index", c.at.index), log_duration("took", (int64_t)loop_clock_ns() - c.begun_ns));
     }
     if (c.lock >= 0) {
         close(c.lock);

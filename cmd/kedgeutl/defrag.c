@@ -2,6 +2,7 @@
  * it is whole and synced, and takes its name in one step; whatever ends this before leaves the old one as it was. */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/net/loop.h"
 #include "cmd/kedgectl/printer.h"
 #include "cmd/kedgeutl/commands.h"
 #include "cmd/kedgeutl/data.h"
@@ -9,7 +10,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BATCH_OPS = 10000, BATCH_BYTES = 4 << 20 };
@@ -134,13 +134,6 @@ static void log_end(struct cli_call *call, const char *path, struct backend_stat
         log_duration("took", took_ns));
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 int commands_defrag(struct cli_call *call)
 {
     const char *dir = cli_string(call, "data-dir"), *path = data_store_path(call, dir);
@@ -159,13 +152,13 @@ int commands_defrag(struct cli_call *call)
     if (status != CLI_OK) {
         return status;
     }
-    int64_t begun_ns = now_ns();
+    int64_t begun_ns = (int64_t)loop_clock_ns();
     struct backend_stats before = backend_stats(store), after = before;
     log_begin(call, path, before);
     status = rewrite(call, store, path, &after);
     backend_close(store);
     if (status == CLI_OK) {
-        log_end(call, path, before, after, now_ns() - begun_ns);
+        log_end(call, path, before, after, (int64_t)loop_clock_ns() - begun_ns);
     }
     return status;
 }
