@@ -219,7 +219,8 @@ static int run_perf(struct session *s, const struct model *model)
     return status != 0 ? status : judge(&result, model->rate);
 }
 
-int verb_check_perf(struct cli_call *call)
+/* What both have in common: a load of the table, and a prefix without keys, which etcd quotes as `quote` says. */
+static int check(struct cli_call *call, const char *quote, int (*run)(struct session *, const struct model *))
 {
     struct session s;
     const struct model *model = find_model(call);
@@ -230,8 +231,13 @@ int verb_check_perf(struct cli_call *call)
     if (status != 0) {
         return status;
     }
-    status = expect_no_keys(&s, "'");
-    return session_end(&s, status != 0 ? status : run_perf(&s, model));
+    status = expect_no_keys(&s, quote);
+    return session_end(&s, status != 0 ? status : run(&s, model));
+}
+
+int verb_check_perf(struct cli_call *call)
+{
+    return check(call, "'", run_perf);
 }
 
 /* --- datascale: how much more memory the first endpoint's server has when the keys are there -----------------------
@@ -367,15 +373,5 @@ static int run_datascale(struct session *s, const struct model *model)
 
 int verb_check_datascale(struct cli_call *call)
 {
-    struct session s;
-    const struct model *model = find_model(call);
-    if (model == NULL) {
-        return CLI_BAD_FEATURE;
-    }
-    int status = session_open(&s, call);
-    if (status != 0) {
-        return status;
-    }
-    status = expect_no_keys(&s, "");
-    return session_end(&s, status != 0 ? status : run_datascale(&s, model));
+    return check(call, "", run_datascale);
 }
