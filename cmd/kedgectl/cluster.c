@@ -96,21 +96,17 @@ int verb_endpoint_status(struct cli_call *call)
     Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
     const char *const *endpoints;
     size_t count, good = 0;
-    int status = session_open(&s, call);
+    int status = endpoints_open(&s, call, &endpoints, &count);
     if (status != 0) {
         return status;
-    }
-    const char *error = endpoints_find(&s, &endpoints, &count);
-    if (error != NULL) {
-        return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
     struct session_call what = {MAINTENANCE_STATUS, true, s.timeout_ms};
     struct endpoint_status *items = arena_zalloc(&call->arena, (count + 1) * sizeof *items);
     for (size_t i = 0; i < count; i++) {
         struct client *client = endpoints_client(&s, endpoints[i]);
         ProtobufCMessage *response;
-        error = session_unary_on(&s, client, &call->arena, &what, &request.base,
-                                 &etcdserverpb__status_response__descriptor, &response);
+        const char *error = session_unary_on(&s, client, &call->arena, &what, &request.base,
+                                             &etcdserverpb__status_response__descriptor, &response);
         client_free(client);
         if (error != NULL) {
             fprintf(stderr, "Failed to get the status of endpoint %s (%s)\n", endpoints[i], error);
@@ -128,13 +124,9 @@ int verb_endpoint_hashkv(struct cli_call *call)
     Etcdserverpb__HashKVRequest request = ETCDSERVERPB__HASH_KVREQUEST__INIT;
     const char *const *endpoints, *last = NULL;
     size_t count, good = 0;
-    int status = session_open(&s, call);
+    int status = endpoints_open(&s, call, &endpoints, &count);
     if (status != 0) {
         return status;
-    }
-    const char *error = endpoints_find(&s, &endpoints, &count);
-    if (error != NULL) {
-        return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
     request.revision = cli_number(call, "rev");
     struct session_call what = {MAINTENANCE_HASH_KV, true, s.timeout_ms};
@@ -142,8 +134,8 @@ int verb_endpoint_hashkv(struct cli_call *call)
     for (size_t i = 0; i < count; i++) {
         struct client *client = endpoints_client(&s, endpoints[i]);
         ProtobufCMessage *response;
-        error = session_unary_on(&s, client, &call->arena, &what, &request.base,
-                                 &etcdserverpb__hash_kvresponse__descriptor, &response);
+        const char *error = session_unary_on(&s, client, &call->arena, &what, &request.base,
+                                             &etcdserverpb__hash_kvresponse__descriptor, &response);
         client_free(client);
         if (error != NULL) {
             fprintf(stderr, "Failed to get the hash of endpoint %s (%s)\n", endpoints[i], error);
@@ -220,13 +212,9 @@ int verb_endpoint_health(struct cli_call *call)
     const char *const *endpoints;
     size_t count;
     bool healthy = true;
-    int status = session_open(&s, call);
+    int status = endpoints_open(&s, call, &endpoints, &count);
     if (status != 0) {
         return status;
-    }
-    const char *error = endpoints_find(&s, &endpoints, &count);
-    if (error != NULL) {
-        return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
     struct probe *probes = arena_zalloc(&call->arena, (count + 1) * sizeof *probes);
     struct endpoint_health *items = arena_zalloc(&call->arena, (count + 1) * sizeof *items);

@@ -1,6 +1,6 @@
 #include "cmd/kedgectl/endpoints.h"
 
-const char *endpoints_find(struct session *s, const char *const **out, size_t *count)
+static const char *find(struct session *s, const char *const **out, size_t *count)
 {
     Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
     Etcdserverpb__MemberListResponse *members;
@@ -30,6 +30,16 @@ const char *endpoints_find(struct session *s, const char *const **out, size_t *c
         (*count)++;
     }
     return NULL;
+}
+
+int endpoints_open(struct session *s, struct cli_call *call, const char *const **out, size_t *count)
+{
+    int status = session_open(s, call);
+    if (status != 0) {
+        return status;
+    }
+    const char *error = find(s, out, count);
+    return error == NULL ? 0 : session_end(s, cli_fail(CLI_ERROR, "%s", error));
 }
 
 struct client *endpoints_client(const struct session *s, const char *endpoint)

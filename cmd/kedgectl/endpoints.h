@@ -4,8 +4,9 @@
 
 #include "cmd/kedgectl/session.h"
 
-/* The given ones, or with --cluster the client URLs of all members, NULL-terminated. NULL, or what went wrong. */
-const char *endpoints_find(struct session *s, const char *const **out, size_t *count);
+/* Opens the session, and gives the endpoints of the command line, or with --cluster the client URLs of all members,
+ * NULL-terminated. 0, and the caller ends the session; or the status to end with, after a message. */
+int endpoints_open(struct session *s, struct cli_call *call, const char *const **out, size_t *count);
 /* A client with the session's settings for one of them; the caller frees it. */
 struct client *endpoints_client(const struct session *s, const char *endpoint);
 

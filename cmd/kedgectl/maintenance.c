@@ -35,13 +35,9 @@ int verb_defrag(struct cli_call *call)
     struct session s;
     const char *const *endpoints;
     size_t count, failed = 0;
-    int status = session_open(&s, call);
+    int status = endpoints_open(&s, call, &endpoints, &count);
     if (status != 0) {
         return status;
-    }
-    const char *error = endpoints_find(&s, &endpoints, &count);
-    if (error != NULL) {
-        return session_end(&s, cli_fail(CLI_ERROR, "%s", error));
     }
     for (size_t i = 0; i < count; i++) {
         failed += defragment(&s, endpoints[i]) ? 0 : 1;
