@@ -53,26 +53,14 @@ static const char *resign(struct hold *h)
     return hold_txn(h, &txn, true, &response);
 }
 
-/* Shows the own key, and keeps it until a signal comes. */
 static int lead(struct hold *h)
 {
-    Etcdserverpb__RangeRequest request;
     Etcdserverpb__RangeResponse *own;
-    hold_own(h, &request);
-    const char *error = hold_get(h, &request, &own);
+    const char *error = hold_get_own(h, &own);
     if (error != NULL) {
         return cli_fail(CLI_ERROR, "%s", error);
     }
-    int status = printer_get(&h->session->printer, own);
-    printer_flush(&h->session->printer);
-    while (status == 0 && !hold_interrupted() && !h->expired) {
-        hold_step(h);
-    }
-    if (status == 0 && h->expired && !hold_interrupted()) {
-        return cli_fail(CLI_ERROR, "elect: session expired");
-    }
-    error = resign(h);
-    return status == 0 && error != NULL ? cli_fail(CLI_ERROR, "%s", error) : status;
+    return hold_keep(h, own, "elect: session expired", resign);
 }
 
 static int campaign(struct hold *h, const char *proposal)

@@ -124,6 +124,13 @@ const char *hold_delete_key(struct hold *h)
     return ask(h, &what, true, &request.base, &etcdserverpb__delete_range_response__descriptor, &response);
 }
 
+const char *hold_get_own(struct hold *h, Etcdserverpb__RangeResponse **response)
+{
+    Etcdserverpb__RangeRequest request;
+    hold_own(h, &request);
+    return hold_get(h, &request, response);
+}
+
 /* --- the lease --- */
 
 static void renew(struct hold *h)
@@ -331,4 +338,26 @@ const char *hold_wait_turn(struct hold *h)
             usleep(RETRY_MS * 1000);
         }
     }
+}
+
+/* --- having it --- */
+
+int hold_give_back(struct hold *h, int status, const char *(*give_back)(struct hold *hold))
+{
+    const char *error = give_back(h);
+    return status == 0 && error != NULL ? cli_fail(CLI_ERROR, "%s", error) : status;
+}
+
+int hold_keep(struct hold *h, const Etcdserverpb__RangeResponse *own, const char *expired,
+              const char *(*give_back)(struct hold *hold))
+{
+    int status = printer_get(&h->session->printer, own);
+    printer_flush(&h->session->printer);
+    while (status == 0 && !hold_interrupted() && !h->expired) {
+        hold_step(h);
+    }
+    if (status == 0 && !hold_interrupted()) {
+        return cli_fail(CLI_ERROR, "%s", expired);
+    }
+    return hold_give_back(h, status, give_back);
 }

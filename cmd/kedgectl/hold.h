@@ -37,10 +37,17 @@ const char *hold_txn(struct hold *hold, const Etcdserverpb__TxnRequest *request,
                      Etcdserverpb__TxnResponse **response);
 const char *hold_get(struct hold *hold, const Etcdserverpb__RangeRequest *request,
                      Etcdserverpb__RangeResponse **response);
+const char *hold_get_own(struct hold *hold, Etcdserverpb__RangeResponse **response);
 const char *hold_delete_key(struct hold *hold);
 
 /* Waits until no key with the prefix is older than the own one. */
 const char *hold_wait_turn(struct hold *hold);
+/* Shows the own key, and keeps it until a signal comes; then it is given back. expired: the error when the lease is
+ * lost before. Returns the exit status. */
+int hold_keep(struct hold *hold, const Etcdserverpb__RangeResponse *own, const char *expired,
+              const char *(*give_back)(struct hold *hold));
+/* `status`, or that of the failure to give back. */
+int hold_give_back(struct hold *hold, int status, const char *(*give_back)(struct hold *hold));
 
 /* The oldest key with the prefix; key of "get KEY". */
 void hold_oldest(struct hold *hold, Etcdserverpb__RangeRequest *request);

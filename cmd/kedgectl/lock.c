@@ -58,13 +58,9 @@ static const Etcdserverpb__RangeResponse *range_of(const Etcdserverpb__TxnRespon
 /* Until the own key is the oldest. *revision: the header's, of the answer that said so. */
 static const char *wait_turn(struct hold *h, int64_t *revision)
 {
-    Etcdserverpb__RangeRequest request;
     Etcdserverpb__RangeResponse *own;
     const char *error = hold_wait_turn(h);
-    if (error == NULL) {
-        hold_own(h, &request);
-        error = hold_get(h, &request, &own);
-    }
+    error = error == NULL ? hold_get_own(h, &own) : error;
     if (error != NULL) {
         hold_delete_key(h);
         return error;
@@ -178,34 +174,17 @@ static int run(struct hold *h, int64_t revision, char **command)
 
 /* --- the command line's --- */
 
-static int release(struct hold *h, int status)
-{
-    const char *error = hold_delete_key(h);
-    return status == 0 && error != NULL ? cli_fail(CLI_ERROR, "%s", error) : status;
-}
-
-/* Shows the key, and keeps it until a signal comes. */
 static int keep(struct hold *h)
 {
-    Etcdserverpb__RangeRequest request;
     Etcdserverpb__RangeResponse *own;
-    hold_own(h, &request);
-    const char *error = hold_get(h, &request, &own);
+    const char *error = hold_get_own(h, &own);
+    if (error == NULL && own->n_kvs == 0) {
+        error = "lock lost on init";
+    }
     if (error != NULL) {
         return cli_fail(CLI_ERROR, "%s", error);
     }
-    if (own->n_kvs == 0) {
-        return cli_fail(CLI_ERROR, "lock lost on init");
-    }
-    int status = printer_get(&h->session->printer, own);
-    printer_flush(&h->session->printer);
-    if (status != 0) {
-        return release(h, status);
-    }
-    while (!hold_interrupted() && !h->expired) {
-        hold_step(h);
-    }
-    return hold_interrupted() ? release(h, 0) : cli_fail(CLI_ERROR, "session expired");
+    return hold_keep(h, own, "session expired", hold_delete_key);
 }
 
 static int lock(struct hold *h, char **command)
@@ -215,7 +194,7 @@ static int lock(struct hold *h, char **command)
     if (error != NULL) {
         return cli_fail(CLI_ERROR, "%s", error);
     }
-    return command[0] == NULL ? keep(h) : release(h, run(h, revision, command));
+    return command[0] == NULL ? keep(h) : hold_give_back(h, run(h, revision, command), hold_delete_key);
 }
 
 int verb_lock(struct cli_call *call)
