@@ -19,7 +19,7 @@ static int meta_page(struct walk *w, unsigned number, struct meta *m)
         return walk_refuse(w, LMDB_CHECK_META, p, "meta page calls itself %llu, flags %#x", (unsigned long long)u64(p),
                            u16(p + 10));
     }
-    if (u32(p + 16) != MAGIC || u32(p + 20) != 1) {
+    if (!lmdb_file_is_meta(p) || u32(p + 20) != 1) {
         return walk_refuse(w, LMDB_CHECK_META, p + 16, "not an LMDB file: magic %#x, version %u", u32(p + 16),
                            u32(p + 20));
     }
@@ -43,7 +43,7 @@ static int metas(struct walk *w, struct meta both[2])
         return walk_refuse(w, LMDB_CHECK_CUT, NULL, "file of %zu bytes", w->image.len);
     }
     uint32_t size = u32(w->image.data + 40);
-    if (u32(w->image.data + 16) != MAGIC) {
+    if (!lmdb_file_is_meta(w->image.data)) {
         return walk_refuse(w, LMDB_CHECK_META, w->image.data + 16, "not an LMDB file: magic %#x",
                            u32(w->image.data + 16));
     }

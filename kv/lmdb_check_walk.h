@@ -15,6 +15,7 @@
 #define KV_LMDB_CHECK_WALK_H
 
 #include "kv/lmdb_check.h"
+#include "kv/lmdb_file.h"
 
 enum {
     HEAD = 16,
@@ -37,7 +38,6 @@ enum {
     ENV_NOSUBDIR = 0x4000, /* kept in the free record's flags */
 };
 
-#define MAGIC 0xBEEFC0DEu
 #define NO_PAGE UINT64_MAX
 
 /* A tree as its record describes it. */

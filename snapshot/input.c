@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "kv/lmdb_file.h"
 #include "snapshot/backup_zstd.h"
 #include "snapshot/checksum.h"
 #include <errno.h>
@@ -12,9 +13,6 @@
 
 /* A file as large as this has its checksum reckoned while it is read. A smaller one before. */
 enum { LARGE = 16 << 20 };
-
-/* LMDB's meta page: 16 bytes of head, then this number in the machine's own order. */
-#define LMDB_MAGIC 0xBEEFC0DEu
 
 struct snapshot_input {
     char *path;
@@ -55,22 +53,17 @@ static int fail(struct snapshot_input *input, int error, const char *what)
 
 /* --- opening --- */
 
-static uint32_t magic_at(struct snapshot_source *source, uint64_t offset)
+static bool has_lmdb_meta(struct snapshot_source *source, uint64_t offset)
 {
-    enum { AT = 16 };
-    uint32_t magic = 0;
+    uint8_t page[LMDB_FILE_META_BEGIN];
     int ignored;
-    if (source->size >= offset + AT + sizeof magic &&
-        source->read(source, offset + AT, (uint8_t *)&magic, sizeof magic, &ignored) != 0) {
-        magic = 0;
-    }
-    return magic;
+    return source->size >= offset + sizeof page && source->read(source, offset, page, sizeof page, &ignored) == 0 &&
+           lmdb_file_is_meta(page);
 }
 
-/* One meta page of the two may be damaged. */
-static bool is_lmdb(struct snapshot_source *source)
+bool snapshot_input_is_lmdb(struct snapshot_source *source)
 {
-    return magic_at(source, 0) == LMDB_MAGIC || magic_at(source, (uint64_t)sysconf(_SC_PAGESIZE)) == LMDB_MAGIC;
+    return has_lmdb_meta(source, 0) || has_lmdb_meta(source, (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 static void forget_lock_file(const struct snapshot_input *input)
@@ -140,7 +133,7 @@ int snapshot_input_open(const char *path, struct snapshot_source *source, bool v
     if (error != 0) {
         return error;
     }
-    if (source == NULL && is_lmdb(input->source)) {
+    if (source == NULL && snapshot_input_is_lmdb(input->source)) {
         input->kind = SNAPSHOT_INPUT_LMDB;
         return open_store(input);
     }

@@ -38,6 +38,9 @@ int snapshot_input_errno(const struct snapshot_input *input); /* of a failed ope
 /* The file is no database of any kind (etcd's "invalid database"). */
 bool snapshot_input_is_no_database(const struct snapshot_input *input);
 
+/* Whether a file is LMDB's, by its first two pages: one of them may be damaged. */
+bool snapshot_input_is_lmdb(struct snapshot_source *source);
+
 enum snapshot_input_kind snapshot_input_kind(const struct snapshot_input *input);
 /* Of the pages in use. After the first step that did not fail. */
 uint64_t snapshot_input_bytes(const struct snapshot_input *input);

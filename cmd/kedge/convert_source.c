@@ -1,15 +1,14 @@
 #include "cmd/kedge/convert_source.h"
 
 #include "base/error.h"
-#include "snapshot/reader.h"
+#include "snapshot/input.h"
 #include <stdio.h>
 
 /* --- is it etcd's? --- */
 
-/* bbolt and LMDB both have a magic number behind the head of the first page, LMDB in the machine's own order. */
+/* As LMDB, bbolt has a magic number behind the head of the first page. */
 enum { MAGIC_AT = 16, MAGIC_BYTES = 4 };
 static const uint8_t bbolt_magic[MAGIC_BYTES] = {0xed, 0xda, 0x0c, 0xed};
-static const uint32_t lmdb_magic = 0xBEEFC0DE;
 
 static bool has_meta(struct snapshot_source *source, uint64_t offset)
 {
@@ -24,11 +23,13 @@ static bool is_bbolt(struct snapshot_source *source)
 {
     uint8_t head[MAGIC_AT + MAGIC_BYTES];
     int failed;
-    if (source->size < sizeof head || source->read(source, 0, head, sizeof head, &failed) != 0 ||
-        memcmp(head + MAGIC_AT, &lmdb_magic, MAGIC_BYTES) == 0) {
+    if (source->size < sizeof head || source->read(source, 0, head, sizeof head, &failed) != 0) {
         return false;
     }
     bool found = memcmp(head + MAGIC_AT, bbolt_magic, MAGIC_BYTES) == 0;
+    if (!found && snapshot_input_is_lmdb(source)) {
+        return false;
+    }
     /* The first meta page may be the one that is damaged: the other stands where the second page begins. */
     for (uint64_t offset = PAGE_BYTES_MIN; !found && offset <= PAGE_BYTES_MAX; offset *= 2) {
         found = has_meta(source, offset);
