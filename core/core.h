@@ -96,6 +96,7 @@ struct core_request {
     uint64_t begun_ms;
     uint64_t index; /* of its entry, if this member led when it was proposed; 0 = it was forwarded */
     uint8_t state;
+    bool reached; /* of a transfer: the other member was taken for active since it began */
 };
 
 /* Proposes a change. `set` puts the request into its field of the internal request: internal->put = message. It was

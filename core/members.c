@@ -245,6 +245,7 @@ int core_transfer(struct core *core, struct core_request *request, uint64_t to)
     request->id = to;
     request->expires_ms = core->now_ms + core->config.request_timeout_ms;
     request->state = REQUEST_TRANSFER;
+    request->reached = false;
     list_push_back(&core->transfers, &request->node);
     return 0;
 }
@@ -256,13 +257,15 @@ static void transfer_end(struct core_request *request, int error)
     request->done(request, error, NULL);
 }
 
-/* Raft gives a transfer up after an election timeout; and nothing comes of it when the other is gone, as when all
- * members are stopped at once. (etcd's MoveLeader waits for the request's own time.) */
-static bool given_up(const struct core *core, uint64_t to)
+/* Raft gives a transfer up after an election timeout; and nothing comes of it when the other has gone, as when all
+ * members are stopped at once. (etcd's MoveLeader waits for the request's own time.) One that was not there yet may
+ * still come: a member that was started a moment ago hears its leader before the leader takes it for active. */
+static bool given_up(const struct core *core, struct core_request *request)
 {
     struct raft_status status = raft_status(core->raft);
-    bool gone = core->env->active_since_ms != NULL && active_since(core, to) == 0;
-    return status.role == RAFT_LEADER && (gone || status.transferee == RAFT_NONE);
+    bool active = active_since(core, request->id) != 0;
+    request->reached |= active;
+    return status.role == RAFT_LEADER && ((request->reached && !active) || status.transferee == RAFT_NONE);
 }
 
 void members_slice(struct core *core)
@@ -270,7 +273,7 @@ void members_slice(struct core *core)
     list_each(node, &core->transfers)
     {
         struct core_request *request = container_of(node, struct core_request, node);
-        if (core->leader == request->id || core->now_ms >= request->expires_ms || given_up(core, request->id)) {
+        if (core->leader == request->id || core->now_ms >= request->expires_ms || given_up(core, request)) {
             transfer_end(request, core->leader == request->id ? 0 : ERR_TIMEOUT_LEADER_TRANSFER);
         }
     }

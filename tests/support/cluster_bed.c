@@ -84,7 +84,7 @@ static uint64_t active_since_ms(struct core_env *env, uint64_t id)
     struct core_bed *bed = container_of(env, struct core_bed, env);
     struct cluster_bed *c = bed->cluster;
     size_t from = number(c, bed), to = (size_t)id - 1;
-    if (id > c->count || c->cut[from][to] || c->cut[to][from]) {
+    if (id > c->count || c->silent[to] || c->cut[from][to] || c->cut[to][from]) {
         return 0;
     }
     return c->active_ms[to] == 0 ? 1 : c->active_ms[to];

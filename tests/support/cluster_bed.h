@@ -15,6 +15,7 @@ struct cluster_bed {
     uint64_t delay_ms;                          /* of each message; 0 = 1 */
     bool cut[CLUSTER_BED_MAX][CLUSTER_BED_MAX]; /* nothing goes from the first to the second */
     uint64_t active_ms[CLUSTER_BED_MAX];        /* since when others reach it; 0 = from the start */
+    bool silent[CLUSTER_BED_MAX];               /* not taken for active by the others, though messages pass */
     struct list messages, calls;                /* on their way */
     bool paused[CLUSTER_BED_MAX];               /* takes no turn; what is sent to it waits */
     size_t images;                              /* that leaders wanted to send */

@@ -463,6 +463,45 @@ static void test_puts_go_on_while_leadership_is_handed_over(void **state)
     cluster_bed_close(&c);
 }
 
+/* A member that was started a moment ago hears its leader before the leader has its connections. */
+static void test_leadership_is_handed_to_a_member_that_is_not_taken_for_active_yet(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 3};
+    struct bed_request transfer = {.ended = 0};
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), to = other(&c, old);
+    cluster_bed_advance(&c, 1000);
+    c.silent[to] = true;
+    core_bed_transfer(&c.beds[old], &transfer, to + 1);
+    cluster_bed_advance(&c, 500);
+    assert_int_equal(transfer.ended, 1);
+    assert_int_equal(transfer.error, 0);
+    assert_int_equal(cluster_bed_leader(&c), to);
+    cluster_bed_close(&c);
+}
+
+static void test_handing_over_ends_when_the_other_member_goes_away(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 3};
+    struct bed_request transfer = {.ended = 0};
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), to = other(&c, old);
+    cluster_bed_advance(&c, 1000);
+    cluster_bed_isolate(&c, to, true);
+    c.cut[old][to] = c.cut[to][old] = false; /* not noticed yet */
+    c.paused[to] = true;
+    core_bed_transfer(&c.beds[old], &transfer, to + 1);
+    cluster_bed_advance(&c, 50);
+    assert_int_equal(transfer.ended, 0);
+    c.silent[to] = true;
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(transfer.ended, 1);
+    assert_int_equal(transfer.error, ERR_TIMEOUT_LEADER_TRANSFER);
+    cluster_bed_close(&c);
+}
+
 static void test_a_leader_that_is_removed_hands_over_at_once(void **state)
 {
     (void)state;
@@ -555,6 +594,8 @@ int main(void)
         cmocka_unit_test(test_with_checkpoints_a_new_leader_gives_leases_what_was_left),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),
+        cmocka_unit_test(test_leadership_is_handed_to_a_member_that_is_not_taken_for_active_yet),
+        cmocka_unit_test(test_handing_over_ends_when_the_other_member_goes_away),
         cmocka_unit_test(test_a_leader_that_is_removed_hands_over_at_once),
         cmocka_unit_test(test_a_member_that_was_down_catches_up),
         cmocka_unit_test(test_all_members_crash_and_everything_acknowledged_is_there),
