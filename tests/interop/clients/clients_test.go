@@ -9,8 +9,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,24 +31,13 @@ var (
 // scenarioLimit bounds one scenario on one server.
 const scenarioLimit = 90 * time.Second
 
-// program makes the first word of a command absolute and checks that it exists.
 func program(t *testing.T, command string) string {
 	t.Helper()
-	words := strings.Fields(command)
-	if len(words) == 0 {
-		t.Fatal("empty command")
+	path, err := member.Program(command)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !filepath.IsAbs(words[0]) {
-		root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-		if err != nil {
-			t.Fatal(err)
-		}
-		words[0] = filepath.Join(root, words[0])
-	}
-	if _, err := os.Stat(words[0]); err != nil {
-		t.Fatalf("%v: build it first (../build.sh builds etcd's programs)", err)
-	}
-	return strings.Join(words, " ")
+	return path
 }
 
 // transcript collects what a client was told.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kedge/tests/interop/member"
 )
 
 // shell runs etcdctl against one server and writes down what it prints.
@@ -27,18 +28,8 @@ type shell struct {
 func (s *shell) command(arguments []string) *exec.Cmd {
 	c := exec.CommandContext(s.ctx, s.etcdctl, arguments...)
 	// The environment could otherwise name an endpoint or an API.
-	c.Env = append([]string{"ETCDCTL_ENDPOINTS=" + s.server.next(s.ctx), "LC_ALL=C"}, withoutEtcdctl(os.Environ())...)
+	c.Env = append([]string{"ETCDCTL_ENDPOINTS=" + s.server.next(s.ctx), "LC_ALL=C"}, member.Environment()...)
 	return c
-}
-
-func withoutEtcdctl(environment []string) []string {
-	var kept []string
-	for _, variable := range environment {
-		if !strings.HasPrefix(variable, "ETCDCTL_") && !strings.HasPrefix(variable, "ETCD_") {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
 }
 
 func (s *shell) renamed(text string) string {

@@ -18,42 +18,11 @@ import (
 	"go.etcd.io/etcd/client/v3/mirror"
 	"go.etcd.io/etcd/client/v3/namespace"
 	"go.etcd.io/etcd/client/v3/ordering"
-	"go.uber.org/zap"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 )
 
-func connect(m *server) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{Endpoints: []string{"http://" + m.Endpoint}, DialTimeout: 5 * time.Second,
-		Logger: zap.NewNop()}) // its warnings about cancelled calls say nothing here
-}
-
-// notes writes answers down; the first unexpected failure ends the scenario.
-type notes struct{ told *transcript }
-
-func (n notes) answer(step string, message proto.Message, err error) {
-	n.told.add("> %s", step)
-	if err != nil {
-		n.told.add("error: %v", err)
-		return
-	}
-	data, err := protojson.Marshal(message)
-	if err != nil {
-		n.told.add("error: %v", err)
-		return
-	}
-	// protojson varies its spaces.
-	n.told.add("%s", strings.ReplaceAll(string(data), " ", ""))
-}
-
 func TestGoClientScenario(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		n := notes{told}
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 
 		watchContext, stopWatch := context.WithCancel(ctx)
 		defer stopWatch()
@@ -103,14 +72,14 @@ func TestGoClientScenario(t *testing.T) {
 		n.answer("read-only txn", (*pb.TxnResponse)(txn), err)
 		_, err = client.Txn(ctx).Then(clientv3.OpPut("x", "1"), clientv3.OpPut("x", "2")).Commit()
 		n.answer("duplicate keys", nil, err)
-		told.add("is ErrDuplicateKey: %v", errors.Is(err, rpctypes.ErrDuplicateKey))
+		n.add("is ErrDuplicateKey: %v", errors.Is(err, rpctypes.ErrDuplicateKey))
 
 		// Leases. The id is the client's, so that it is equal on both.
 		granted, err := client.Grant(ctx, 1000)
 		if err != nil {
 			return err
 		}
-		told.add("> grant\nttl %d", granted.TTL)
+		n.add("> grant\nttl %d", granted.TTL)
 		if _, err := client.Put(ctx, "leased", "v", clientv3.WithLease(granted.ID)); err != nil {
 			return err
 		}
@@ -118,7 +87,7 @@ func TestGoClientScenario(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told.add("> keep alive once\nttl %d", alive.TTL)
+		n.add("> keep alive once\nttl %d", alive.TTL)
 		keepContext, stopKeeping := context.WithCancel(ctx)
 		defer stopKeeping()
 		keeping, err := client.KeepAlive(keepContext, granted.ID)
@@ -133,28 +102,28 @@ func TestGoClientScenario(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told.add("> time to live\ngranted %d, keys %q, about 1000 left: %v", left.GrantedTTL, left.Keys, left.TTL > 900 && left.TTL <= 1000)
+		n.add("> time to live\ngranted %d, keys %q, about 1000 left: %v", left.GrantedTTL, left.Keys, left.TTL > 900 && left.TTL <= 1000)
 		leases, err := client.Leases(ctx)
 		if err != nil {
 			return err
 		}
-		told.add("> leases\n%d", len(leases.Leases))
+		n.add("> leases\n%d", len(leases.Leases))
 		revoked, err := client.Revoke(ctx, granted.ID)
 		n.answer("revoke", (*pb.LeaseRevokeResponse)(revoked), err)
 		_, err = client.Revoke(ctx, granted.ID)
 		n.answer("revoke again", nil, err)
-		told.add("is ErrLeaseNotFound: %v", errors.Is(err, rpctypes.ErrLeaseNotFound))
+		n.add("is ErrLeaseNotFound: %v", errors.Is(err, rpctypes.ErrLeaseNotFound))
 		short, err := client.Grant(ctx, 1)
 		if err != nil {
 			return err
 		}
-		told.add("> grant one second\nttl %d", short.TTL)
+		n.add("> grant one second\nttl %d", short.TTL)
 		if _, err := client.Put(ctx, "fleeting", "v", clientv3.WithLease(short.ID)); err != nil {
 			return err
 		}
 
 		// Everything so far, and the end of the short lease, as events.
-		told.add("> events")
+		n.add("> events")
 		for gone := false; !gone; {
 			response, ok := <-watching
 			if !ok || response.Err() != nil {
@@ -167,7 +136,7 @@ func TestGoClientScenario(t *testing.T) {
 				if event.PrevKv != nil && event.PrevKv.Lease != 0 {
 					event.PrevKv.Lease = 1
 				}
-				told.add("%v", strings.ReplaceAll(protojson.Format((*mvccpb.Event)(event)), " ", ""))
+				n.add("%v", strings.ReplaceAll(protojson.Format((*mvccpb.Event)(event)), " ", ""))
 				gone = event.Type == clientv3.EventTypeDelete && string(event.Kv.Key) == "fleeting"
 			}
 		}
@@ -175,27 +144,27 @@ func TestGoClientScenario(t *testing.T) {
 			return err
 		}
 		progress := <-watching
-		told.add("> progress\n%v at %d", progress.IsProgressNotify(), progress.Header.Revision)
+		n.add("> progress\n%v at %d", progress.IsProgressNotify(), progress.Header.Revision)
 		stopWatch()
 
 		old := client.Watch(ctx, "a", clientv3.WithPrefix(), clientv3.WithRev(2), clientv3.WithFilterDelete(), clientv3.WithFragment())
 		response := <-old
-		told.add("> watch from revision 2\n%d events up to %d", len(response.Events), response.Events[len(response.Events)-1].Kv.ModRevision)
+		n.add("> watch from revision 2\n%d events up to %d", len(response.Events), response.Events[len(response.Events)-1].Kv.ModRevision)
 
 		compacted, err := client.Compact(ctx, 6, clientv3.WithCompactPhysical())
 		n.answer("compact", (*pb.CompactionResponse)(compacted), err)
 		_, err = client.Compact(ctx, 6)
 		n.answer("compact again", nil, err)
-		told.add("is ErrCompacted: %v", errors.Is(err, rpctypes.ErrCompacted))
+		n.add("is ErrCompacted: %v", errors.Is(err, rpctypes.ErrCompacted))
 		get("a", clientv3.WithRev(3))
 		dead := <-client.Watch(ctx, "a", clientv3.WithRev(3))
-		told.add("> watch below the compaction\ncompact revision %d, %v", dead.CompactRevision, dead.Err())
+		n.add("> watch below the compaction\ncompact revision %d, %v", dead.CompactRevision, dead.Err())
 
 		status, err := client.Status(ctx, m.Endpoint)
 		if err != nil {
 			return err
 		}
-		told.add("> status\n%s learner=%v leader=%x errors=%v storage=%s quota=%d", status.Version, status.IsLearner, status.Leader, status.Errors, status.StorageVersion, status.DbSizeQuota)
+		n.add("> status\n%s learner=%v leader=%x errors=%v storage=%s quota=%d", status.Version, status.IsLearner, status.Leader, status.Errors, status.StorageVersion, status.DbSizeQuota)
 		hash, err := client.HashKV(ctx, m.Endpoint, 0)
 		if err == nil {
 			hash.Hash = 0 // covers lease ids that the servers made
@@ -208,7 +177,7 @@ func TestGoClientScenario(t *testing.T) {
 		alarms, err := client.AlarmList(ctx)
 		n.answer("alarm list", (*pb.AlarmResponse)(alarms), err)
 		_, err = client.Defragment(ctx, m.Endpoint)
-		told.add("> defragment\n%v", err)
+		n.add("> defragment\n%v", err)
 		return client.Sync(ctx)
 	})
 }
@@ -216,12 +185,7 @@ func TestGoClientScenario(t *testing.T) {
 // TestGoClientRecipes runs what applications build on: sessions, locks,
 // elections, software transactions, mirrors, namespaces, leased caches.
 func TestGoClientRecipes(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 
 		// Ten workers add to one counter under a lock, each under a session.
 		var group sync.WaitGroup
@@ -252,7 +216,7 @@ func TestGoClientRecipes(t *testing.T) {
 				return fmt.Errorf("lock: %w", err)
 			}
 		}
-		told.add("> lock\n%d turns", highest)
+		n.add("> lock\n%d turns", highest)
 
 		one, err := concurrency.NewSession(client, concurrency.WithTTL(60))
 		if err != nil {
@@ -264,7 +228,7 @@ func TestGoClientRecipes(t *testing.T) {
 		}
 		observed := election.Observe(ctx)
 		leader := <-observed
-		told.add("> election\nleader %s", leader.Kvs[0].Value)
+		n.add("> election\nleader %s", leader.Kvs[0].Value)
 		two, err := concurrency.NewSession(client, concurrency.WithTTL(60))
 		if err != nil {
 			return err
@@ -286,7 +250,7 @@ func TestGoClientRecipes(t *testing.T) {
 				return errors.New("the observer ended")
 			}
 		}
-		told.add("> next leader\n%s", leader.Kvs[0].Value)
+		n.add("> next leader\n%s", leader.Kvs[0].Value)
 
 		// Transfers between accounts keep the sum.
 		for _, account := range []string{"account/a", "account/b", "account/c"} {
@@ -330,7 +294,7 @@ func TestGoClientRecipes(t *testing.T) {
 			fmt.Sscan(string(kv.Value), &x)
 			total += x
 		}
-		told.add("> transfers\nsum %d", total)
+		n.add("> transfers\nsum %d", total)
 
 		// A mirror sees what is there and what comes.
 		syncer := mirror.NewSyncer(client, "account/", 0)
@@ -347,7 +311,7 @@ func TestGoClientRecipes(t *testing.T) {
 			return err
 		}
 		update := <-updates
-		told.add("> mirror\n%d keys, then %s", mirrored, update.Events[0].Kv.Key)
+		n.add("> mirror\n%d keys, then %s", mirrored, update.Events[0].Kv.Key)
 
 		spaced := namespace.NewKV(client.KV, "space/")
 		if _, err := spaced.Put(ctx, "k", "v"); err != nil {
@@ -357,7 +321,7 @@ func TestGoClientRecipes(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told.add("> namespace\n%d %s", inside.Count, inside.Kvs[0].Key)
+		n.add("> namespace\n%d %s", inside.Count, inside.Kvs[0].Key)
 
 		leased, closeLeased, err := leasing.NewKV(client, "leasing/")
 		if err != nil {
@@ -369,7 +333,7 @@ func TestGoClientRecipes(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			told.add("> leased read\n%s", got.Kvs[0].Value)
+			n.add("> leased read\n%s", got.Kvs[0].Value)
 			if _, err := leased.Put(ctx, "account/d", string(got.Kvs[0].Value)+"1"); err != nil {
 				return err
 			}
@@ -389,12 +353,7 @@ func TestGoClientRecipes(t *testing.T) {
 // TestManyWatchersAndBigValues drives what a small scenario doesn't: many
 // watchers on one stream, values near the limit, deadlines and cancelled calls.
 func TestManyWatchersAndBigValues(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 		const watchers, events = 200, 20
 		var group sync.WaitGroup
 		totals := make([]int, watchers)
@@ -429,7 +388,7 @@ func TestManyWatchersAndBigValues(t *testing.T) {
 		for _, total := range totals {
 			sum += total
 		}
-		told.add("> many watchers\n%d events", sum)
+		n.add("> many watchers\n%d events", sum)
 
 		big := strings.Repeat("v", 1500000)
 		for i := range 8 {
@@ -445,14 +404,14 @@ func TestManyWatchersAndBigValues(t *testing.T) {
 		for _, kv := range all.Kvs {
 			size += len(kv.Value)
 		}
-		told.add("> big values\n%d pairs, %d bytes", len(all.Kvs), size)
+		n.add("> big values\n%d pairs, %d bytes", len(all.Kvs), size)
 		_, err = client.Put(ctx, "big/9", strings.Repeat("v", 1<<21-100))
-		told.add("> too big for raft\n%v", err)
+		n.add("> too big for raft\n%v", err)
 
 		expired, cancel := context.WithTimeout(ctx, time.Nanosecond)
 		_, err = client.Get(expired, "a")
 		cancel()
-		told.add("> deadline\n%v", err)
+		n.add("> deadline\n%v", err)
 		for range 50 {
 			calling, cancel := context.WithCancel(ctx)
 			done := make(chan struct{})
@@ -468,7 +427,7 @@ func TestManyWatchersAndBigValues(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told.add("> after cancelled calls\n%s", after.Kvs[0].Key)
+		n.add("> after cancelled calls\n%s", after.Kvs[0].Key)
 		return nil
 	})
 }

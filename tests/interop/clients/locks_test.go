@@ -4,65 +4,15 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	election "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	lock "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
-	"google.golang.org/protobuf/proto"
 )
 
-// headed is an answer of a service that is a client of its own server.
-type headed interface {
-	proto.Message
-	GetHeader() *pb.ResponseHeader
-}
-
-// plain leaves the header's revision alone: ids and terms are compared elsewhere.
-func (n notes) plain(step string, message headed, err error) {
-	if err == nil {
-		header := message.GetHeader()
-		header.ClusterId, header.MemberId, header.RaftTerm = 0, 0, 0
-	}
-	n.answer(step, message, err)
-}
-
-// until waits for a condition that both servers reach.
-func until(ctx context.Context, what string, condition func() (bool, error)) error {
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if ok, err := condition(); ok || err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%s: not within 15 s", what)
-}
-
-// keys is the number of keys with a prefix.
-func keys(ctx context.Context, client *clientv3.Client, prefix string, want int64) error {
-	return until(ctx, fmt.Sprintf("%d keys %s", want, prefix), func() (bool, error) {
-		r, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-		return err == nil && r.Count == want, err
-	})
-}
-
-func leases(ctx context.Context, client *clientv3.Client, ids ...int64) error {
-	for _, id := range ids {
-		if _, err := pb.NewLeaseClient(client.ActiveConnection()).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: 300}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func TestLockService(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		n := notes{told}
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 		locks := lock.NewLockClient(client.ActiveConnection())
 		if err := leases(ctx, client, 0x1001, 0x1002, 0x1003); err != nil {
 			return err
@@ -94,6 +44,7 @@ func TestLockService(t *testing.T) {
 			return err
 		}
 		short, stop := context.WithCancel(ctx)
+		defer stop()
 		third := make(chan answer, 1)
 		go func() {
 			r, err := locks.Lock(short, &lock.LockRequest{Name: []byte("l"), Lease: 0x1003})
@@ -140,7 +91,7 @@ func TestLockService(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		told.add("> no lease\n%v of %d s, key of the lease: %v", left.TTL > 50, left.GrantedTTL,
+		n.add("> no lease\n%v of %d s, key of the lease: %v", left.TTL > 50, left.GrantedTTL,
 			string(r.Key) == fmt.Sprintf("own/%x", got.Kvs[0].Lease))
 
 		// Many: each holds it alone, in the order in which their keys were put.
@@ -163,19 +114,13 @@ func TestLockService(t *testing.T) {
 				return err
 			}
 		}
-		told.add("> many\n%d", counter)
+		n.add("> many\n%d", counter)
 		return ctx.Err()
 	})
 }
 
 func TestElectionService(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		n := notes{told}
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 		elections := election.NewElectionClient(client.ActiveConnection())
 		if err := leases(ctx, client, 0x1001, 0x1002); err != nil {
 			return err
@@ -240,6 +185,7 @@ func TestElectionService(t *testing.T) {
 		leader("nobody")
 
 		short, stop := context.WithCancel(ctx)
+		defer stop()
 		if _, err := client.Put(ctx, "e/0", "in the way"); err != nil {
 			return err
 		}
@@ -251,19 +197,13 @@ func TestElectionService(t *testing.T) {
 			return err
 		}
 		stop()
-		told.add("> a campaign is given up\n%v", <-won)
+		n.add("> a campaign is given up\n%v", <-won)
 		return keys(ctx, client, "e/", 1)
 	})
 }
 
 func TestDowngrade(t *testing.T) {
-	onBoth(t, func(ctx context.Context, m *server, told *transcript) error {
-		client, err := connect(m)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		n := notes{told}
+	goClient(t, func(ctx context.Context, m *server, client *clientv3.Client, n notes) error {
 		maintenance := pb.NewMaintenanceClient(client.ActiveConnection())
 		ask := func(action pb.DowngradeRequest_DowngradeAction, version string) (*pb.DowngradeResponse, error) {
 			return maintenance.Downgrade(ctx, &pb.DowngradeRequest{Action: action, Version: version})
@@ -279,22 +219,22 @@ func TestDowngrade(t *testing.T) {
 		r, err = ask(7, "3.6")
 		n.plain("an action that is none", r, err)
 		_, err = ask(pb.DowngradeRequest_ENABLE, "3.5")
-		told.add("> enable 3.5\n%v", err)
+		n.add("> enable 3.5\n%v", err)
 		// The cluster's version follows some time later: what depends on it is not asked for.
 		_, err = ask(pb.DowngradeRequest_ENABLE, "3.6")
-		told.add("> enable 3.6\n%v", err)
+		n.add("> enable 3.6\n%v", err)
 		status, err := client.Status(ctx, m.Endpoint)
 		if err != nil {
 			return err
 		}
-		told.add("> status\n%v", status.DowngradeInfo)
+		n.add("> status\n%v", status.DowngradeInfo)
 		_, err = ask(pb.DowngradeRequest_CANCEL, "")
-		told.add("> cancel\n%v", err)
+		n.add("> cancel\n%v", err)
 		status, err = client.Status(ctx, m.Endpoint)
 		if err != nil {
 			return err
 		}
-		told.add("> status\n%v", status.DowngradeInfo)
+		n.add("> status\n%v", status.DowngradeInfo)
 		return ctx.Err()
 	})
 }

@@ -30,19 +30,14 @@ const (
 	requestLimit = 4 << 20
 )
 
-// newSaved is a kedge with nothing in it, its client, and the programs around it.
+// newSaved takes requests as large as its snapshots are to have values.
 func newSaved(t *testing.T) *snapshots {
-	ctx, cancel := context.WithTimeout(context.Background(), saveLimit)
-	t.Cleanup(cancel)
-	own := program(t, *serverFlag)
-	m, err := member.New(t.TempDir(), "kedge", fmt.Sprintf("%s --max-request-bytes=%d", own, requestLimit))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	s := &snapshots{t: t, ctx: ctx, server: m, folder: t.TempDir(), conn: dial(t, m.Endpoint)}
-	s.programs(own)
-	return s
+	t.Helper()
+	return newEmpty(t, saveLimit, fmt.Sprintf("--max-request-bytes=%d", requestLimit))
+}
+
+func putOp(key, value []byte) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}}
 }
 
 // puts writes keys from and up to behind to, putsInATxn at a time, each with a value of so many bytes.
@@ -55,8 +50,7 @@ func (s *snapshots) puts(from, to, size int) {
 		for i := at; i < min(at+inATxn, to); i++ {
 			value := make([]byte, size)
 			random.Read(value)
-			txn.Success = append(txn.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{
-				RequestPut: &pb.PutRequest{Key: fmt.Appendf(nil, "key/%08d", i), Value: value}}})
+			txn.Success = append(txn.Success, putOp(fmt.Appendf(nil, "key/%08d", i), value))
 		}
 		if _, err := kv.Txn(s.ctx, txn); err != nil {
 			s.t.Fatal(err)
@@ -210,8 +204,7 @@ func TestASnapshotBesideHeavyWrites(t *testing.T) {
 			for n := 0; ctx.Err() == nil; n++ {
 				value, txn := fmt.Appendf(make([]byte, 1000), "%d", n), &pb.TxnRequest{}
 				for _, side := range []string{"left", "right"} {
-					txn.Success = append(txn.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{
-						RequestPut: &pb.PutRequest{Key: fmt.Appendf(nil, "pair/%d/%s", w, side), Value: value}}})
+					txn.Success = append(txn.Success, putOp(fmt.Appendf(nil, "pair/%d/%s", w, side), value))
 				}
 				if _, err := kv.Txn(ctx, txn); err != nil && ctx.Err() == nil {
 					t.Error(err)

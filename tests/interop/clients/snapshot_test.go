@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,17 +44,25 @@ func dial(t *testing.T, endpoint string) *grpc.ClientConn {
 	return conn
 }
 
-func newSnapshots(t *testing.T) *snapshots {
+// newEmpty is a kedge with nothing in it, for at most so long.
+func newEmpty(t *testing.T, limit time.Duration, flags ...string) *snapshots {
+	t.Helper()
 	own := program(t, *serverFlag)
-	ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	m, err := member.New(t.TempDir(), "kedge", own)
+	m, err := member.New(t.TempDir(), "kedge", strings.Join(append([]string{own}, flags...), " "))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
 	s := &snapshots{t: t, ctx: ctx, server: m, folder: t.TempDir(), conn: dial(t, m.Endpoint)}
 	s.programs(own)
+	return s
+}
+
+func newSnapshots(t *testing.T) *snapshots {
+	t.Helper()
+	s := newEmpty(t, scenarioLimit)
 	s.fill()
 	return s
 }
@@ -95,15 +102,7 @@ func (s *snapshots) fill() {
 }
 
 func (s *snapshots) run(name string, arguments ...string) (string, error) {
-	c := exec.CommandContext(s.ctx, name, arguments...)
-	c.Env = withoutEtcdctl(os.Environ())
-	var out, problems bytes.Buffer
-	c.Stdout, c.Stderr = &out, &problems
-	err := c.Run()
-	if err != nil {
-		err = fmt.Errorf("%s %v: %w\n%s", filepath.Base(name), arguments, err, problems.String())
-	}
-	return out.String(), err
+	return member.Run(s.ctx, name, arguments...)
 }
 
 func (s *snapshots) must(name string, arguments ...string) string {

@@ -1,14 +1,11 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -39,25 +36,15 @@ type bed struct {
 // newBed also lets tests run side by side: most of the time they wait for elections.
 func newBed(t *testing.T) *bed {
 	t.Parallel()
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	absolute := func(path string) string {
-		if filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(root, path)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), scenarioLimit)
 	t.Cleanup(cancel)
-	b := &bed{t: t, ctx: ctx, kedge: absolute(*serverFlag), official: absolute(*binFlag), folder: t.TempDir()}
-	b.beside, b.etcd = filepath.Dir(b.kedge), filepath.Join(b.official, "etcd")
-	for _, program := range []string{b.kedge, b.etcd} {
-		if _, err := os.Stat(program); err != nil {
-			t.Fatalf("%v: build it first (../build.sh builds etcd's programs)", err)
-		}
-	}
+	b := &bed{t: t, ctx: ctx, folder: t.TempDir()}
+	var err error
+	b.kedge, err = member.Program(*serverFlag)
+	b.check(err)
+	b.etcd, err = member.Program(filepath.Join(*binFlag, "etcd"))
+	b.check(err)
+	b.beside, b.official = filepath.Dir(b.kedge), filepath.Dir(b.etcd)
 	return b
 }
 
@@ -80,18 +67,9 @@ func (b *bed) check(err error) {
 
 func (b *bed) run(program string, arguments ...string) string {
 	b.t.Helper()
-	c := exec.CommandContext(b.ctx, program, arguments...)
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "ETCD") {
-			c.Env = append(c.Env, v)
-		}
-	}
-	var out, problems bytes.Buffer
-	c.Stdout, c.Stderr = &out, &problems
-	if err := c.Run(); err != nil {
-		b.t.Fatalf("%s %v: %v\n%s%s", filepath.Base(program), arguments, err, out.String(), problems.String())
-	}
-	return out.String()
+	out, err := member.Run(b.ctx, program, arguments...)
+	b.check(err)
+	return out
 }
 
 func (b *bed) kedgeutl(arguments ...string) string {
