@@ -1,4 +1,4 @@
-"""What the tests of backups share: looking into a target, a file against its note, counting."""
+"""What the tests of backups share: looking into a target, a file against its note."""
 
 import hashlib
 import json
@@ -7,36 +7,12 @@ import random
 import re
 import shutil
 import subprocess
-import sys
-import time
 import urllib.request
 
-from cluster import kedgectl
+from programs import kedgectl, kedgeutl
+from tally import end, expect, wait  # noqa: F401  tests take them from here
 
 NAME = re.compile(r"kedge-\d{8}T\d{6}Z-r\d+\.db(\.zst)?$")
-passed = failed = skipped = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
-
-
-def wait(what, good, seconds=40):
-    end = time.monotonic() + seconds
-    while True:
-        found = good()
-        if found:
-            expect(what, True)
-            return found
-        if time.monotonic() > end:
-            expect(what, False, f"not within {seconds} s")
-            return found
-        time.sleep(0.05)
 
 
 def backups(target):
@@ -57,16 +33,11 @@ def metric(member, name):
     return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE).group(1))
 
 
-def kedgeutl(*arguments):
-    program = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgeutl")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
-
-
 def check_file(target, note):
     """The file is what its note says, by the tool that would restore it."""
     path = os.path.join(target, note["name"])
     run = kedgeutl("snapshot", "restore", path, "--dry-run")
-    expect("it can be restored", run.returncode == 0, run.stderr)
+    expect("it can be restored", run.status == 0, run.errors)
     if note["compress"] == "zstd":
         if shutil.which("zstd") is None:
             return
@@ -77,22 +48,12 @@ def check_file(target, note):
     expect("size", len(content) == note["size"], note)
     expect("checksum", hashlib.sha256(content[:-32]).digest() == content[-32:], note["name"])
     run = kedgeutl("snapshot", "status", path, "-w", "json")
-    status = json.loads(run.stdout or "{}")
+    status = json.loads(run.out or "{}")
     expect("hash and version", (status.get("hash"), status.get("version")) == (note["hash"], note["version"]),
-           f"{run.stdout}{run.stderr}{note}")
+           f"{run}{note}")
     expect("file mode", os.stat(os.path.join(target, note["name"])).st_mode & 0o777 == 0o600)
 
 
 def put_some(member, count=30, size=50000):
     for i in range(count):
         kedgectl("put", f"fill/{i}", random.randbytes(size // 2).hex(), endpoints=member.endpoint)
-
-
-def skip():
-    global skipped
-    skipped += 1
-
-
-def end():
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    sys.exit(failed > 0)

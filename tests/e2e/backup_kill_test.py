@@ -4,37 +4,29 @@
 import json
 import os
 import random
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import backup
-from backup import NAME, backups, check_file, expect, kedgeutl, metric, put_some, wait
+import tally
+from backup import NAME, backups, check_file, metric, put_some
 from member import Member
-
+from programs import has_failpoints, kedgeutl
+from tally import expect, until, wait
 
 KILLS = int(os.environ.get("BACKUP_KILLS", "6"))
-
-
 STEPS = ("backupWrite", "backupBeforeVerify", "backupBeforeCommit", "backupTwoNames", "backupBeforeNote", "backupBeforeRetain",
          "backupHalfRemoved")
-
-
-def has_failpoints(member):
-    with open(member.program, "rb") as f:
-        return b"failpoint panic" in f.read()
 
 
 def check_all(target):
     for note in backups(target):
         run = kedgeutl("snapshot", "status", os.path.join(target, note["name"]), "-w", "json")
-        expect("whole under its name", run.returncode == 0 and json.loads(run.stdout)["hash"] == note["hash"], run.stderr)
+        expect("whole under its name", run.status == 0 and json.loads(run.out)["hash"] == note["hash"], run.errors)
     for f in os.listdir(target):
         expect("names", f.startswith(".") or f.endswith(".json") or NAME.match(f), f)
         if NAME.match(f):
             run = kedgeutl("snapshot", "status", os.path.join(target, f))
-            expect("whole, with a note or without", run.returncode == 0, run.stderr)
+            expect("whole, with a note or without", run.status == 0, run.errors)
 
 
 def stepped(folder):
@@ -43,8 +35,8 @@ def stepped(folder):
     os.mkdir(target)
     member = Member(f"--backup-dir={target}", "--backup-schedule=1s", "--backup-keep=2")
     try:
-        if not has_failpoints(member):
-            backup.skip()
+        if not has_failpoints():
+            tally.skip("each step of a backup: a build without failpoints")
             return
         member.start()
         wait("backups come", lambda: metric(member, "kedge_backup_successes_total") >= 3)
@@ -75,9 +67,7 @@ def killed(folder):
         member.start()
         put_some(member)
         for _ in range(KILLS):
-            end = time.monotonic() + 5
-            while time.monotonic() < end and metric(member, "kedge_backup_running") == 0:
-                time.sleep(0.005)
+            until(lambda: metric(member, "kedge_backup_running") != 0, 5, 0.005)
             time.sleep(random.random() * 0.3)
             member.kill()
             check_all(target)
@@ -94,4 +84,4 @@ def killed(folder):
 with tempfile.TemporaryDirectory(prefix="kedge-backup.") as place:
     killed(place)
     stepped(place)
-backup.end()
+tally.end()

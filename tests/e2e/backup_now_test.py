@@ -3,15 +3,14 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import backup
-from backup import backups, check_file, expect, put_some
-from cluster import Cluster, kedgectl
+import tally
+from backup import backups, check_file, put_some
+from cluster import Cluster
+from programs import KEDGECTL, begin, kedgectl
+from tally import expect, wait
 
 
 def each_in_its_own_folder(folder):
@@ -60,12 +59,11 @@ def interrupted(folder):
     cluster = Cluster(1, f"--backup-dir={folder}")
     try:
         cluster.start()
-        program = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
-        client = subprocess.Popen([program, "--endpoints", cluster.endpoints, "backup", "now"])
-        backup.wait("it is there", lambda: len(os.listdir(folder)) > 0 or client.poll() is not None)
+        client = begin(KEDGECTL, f"--endpoints={cluster.endpoints}", "backup", "now", stdout=None, stderr=None)
+        wait("it is there", lambda: len(os.listdir(folder)) > 0 or client.poll() is not None)
         client.kill()
         client.wait()
-        backup.wait("it is finished", lambda: len(backups(folder)) == 1)
+        wait("it is finished", lambda: len(backups(folder)) == 1)
     finally:
         cluster.close()
 
@@ -74,4 +72,4 @@ with tempfile.TemporaryDirectory(prefix="kedge-backup.") as place:
     each_in_its_own_folder(place)
 with tempfile.TemporaryDirectory(prefix="kedge-backup.") as place:
     interrupted(place)
-backup.end()
+tally.end()

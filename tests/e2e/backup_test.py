@@ -4,15 +4,13 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import backup
-from backup import backups, check_file, expect, metric, put_some, wait
-from cluster import kedgectl
+import tally
+from backup import backups, check_file, metric, put_some
 from member import Member
-
+from programs import KEDGE, kedgectl, run
+from tally import expect, wait
 
 
 def one_member(folder):
@@ -107,7 +105,7 @@ def full(folder):
     target = os.path.join(folder, "full")
     os.mkdir(target)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", target], capture_output=True).returncode != 0:
-        backup.skip()
+        tally.skip("a target that is full: no file system can be mounted here")
         return
     member = Member(f"--backup-dir={target}", "--backup-schedule=1s", "--backup-keep=1")
     try:
@@ -131,9 +129,8 @@ def settings():
     for flags, text in ((["--backup-schedule=61 * * * *", "--backup-dir=/"], "--backup-schedule"),
                         (["--backup-schedule=1h"], "--backup-dir"), (["--backup-keep=none"], "--backup-keep"),
                         (["--backup-compress=gzip"], "backup-compress")):
-        program = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedge")
-        run = subprocess.run([program, *flags], capture_output=True, text=True, timeout=20)
-        expect("refused by its name", run.returncode != 0 and text in run.stderr, run.stderr)
+        status, _, errors = run(KEDGE, *flags, timeout=20)
+        expect("refused by its name", status != 0 and text in errors, errors)
 
 
 with tempfile.TemporaryDirectory(prefix="kedge-backup.") as place:
@@ -143,4 +140,4 @@ with tempfile.TemporaryDirectory(prefix="kedge-backup.") as place:
     missing(place)
     full(place)
     settings()
-backup.end()
+tally.end()

@@ -1,7 +1,5 @@
 """Several members that are one cluster, on free loopback ports, each stopped by its process id."""
 
-import os
-import subprocess
 import time
 
 import grpc
@@ -9,14 +7,7 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
 from member import Member
-
-
-def kedgectl(*arguments, endpoints, timeout=60, stdin=None):
-    """Runs the project's own kedgectl; gives status, output, errors."""
-    program = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
-    run = subprocess.run([program, "--endpoints", endpoints, *arguments], capture_output=True, text=True, timeout=timeout,
-                         input=stdin, env={"PATH": os.environ["PATH"]})
-    return run.returncode, run.stdout, run.stderr
+from programs import kedgectl
 
 
 class Cluster:
@@ -70,6 +61,23 @@ class Cluster:
             time.sleep(0.02)
         raise AssertionError(f"no leader within {wait} s")
 
+    def followers(self):
+        leader = self.leader()
+        return [m for m in self.running() if m is not leader]
+
+    def change(self, *arguments, wait=60):
+        """kedgectl member …, tried until it is taken: all members must have been there for five seconds."""
+        end = time.monotonic() + wait
+        while (result := kedgectl("member", *arguments, endpoints=self.endpoints)).status != 0:
+            if time.monotonic() > end:
+                raise AssertionError(f"member {arguments}: {result.errors}")
+            time.sleep(0.1)
+        return result.out
+
+    def last_words(self):
+        """Of each member's log, to be shown with what went wrong."""
+        return "\n".join(f"--- {m.name}{'' if m.running() else ' (ended)'}\n{m.output(12)[:4000]}" for m in self.members)
+
     def same_hash(self, wait=30):
         """Waits until HashKV is equal on all members that run; gives it."""
         end = time.monotonic() + wait
@@ -111,4 +119,7 @@ class Stubs:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.channel.close()

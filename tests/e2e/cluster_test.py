@@ -11,16 +11,13 @@ import time
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, Stubs, kedgectl
+import tally
+from cluster import Cluster, Stubs
+from programs import kedgectl
+from tally import check
 
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else None
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "3"))
-
-
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 class Writer(threading.Thread):
@@ -255,29 +252,14 @@ def test_a_lost_disk_is_replaced_through_a_learner(cluster):
     check(not left, f"left of the transfer: {left}")
 
 
-TESTS = [test_written_through_one_seen_through_all, test_kills_lose_nothing, test_a_lease_outlives_its_leader,
-         test_who_was_away_is_brought_up_to_date, test_no_quorum_no_answer, test_a_lost_disk_is_replaced_through_a_learner]
-
-
 def main():
-    passed = failed = 0
     cluster = Cluster(3, "--snapshot-count=200", program=PROGRAM)
     try:
         cluster.start()
-        for test in TESTS:
-            begun = time.monotonic()
-            test(cluster)
-            passed += 1
-            print(f"{test.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
-    except Exception as error:  # each builds on the cluster that the one before left
-        failed = 1
-        print(f"{type(error).__name__}: {error}")
-        for member in cluster.members:
-            print(f"--- {member.name}{'' if member.running() else ' (ended)'}\n{member.output(12)[:4000]}")
+        tally.in_turn(tally.scenarios(globals()), cluster, state=cluster.last_words)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return failed
+    tally.end()
 
 
-sys.exit(main())
+main()

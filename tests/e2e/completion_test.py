@@ -6,14 +6,12 @@ import os
 import pty
 import select
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 
-BIN = os.path.abspath(os.environ.get("KEDGE_BIN", "build"))
-CTL = os.path.join(BIN, "kedgectl")
-ETCDCTL = os.environ.get("ETCDCTL", "build/interop/bin/etcdctl")
+import tally
+from programs import BIN, ETCDCTL, KEDGECTL, is_there, run
+from tally import Skipped, check
 
 # What is typed before the tabulator, and what must stand on the line, or be offered, after it.
 TYPED = [
@@ -35,10 +33,6 @@ ASKED = [
     ["put", "--lease="], ["get", "a", ""], ["--endpoints", ""], ["watch", "a", "--", ""], ["lease", "grant", "--help", ""],
     ["endpoint", ""], ["endpoint", "status", "--"], ["role", ""], ["make-mirror", "--dest-"], ["nosuch", ""], ["--", ""],
 ]  # fmt: skip
-
-
-class Failure(Exception):
-    pass
 
 
 class Terminal:
@@ -64,8 +58,7 @@ class Terminal:
     def expect(self, text, seconds=20):
         seen, end = "", time.monotonic() + seconds
         while text not in seen:
-            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
-                raise Failure(f"expected {text!r}, got {seen!r}")
+            check(select.select([self.fd], [], [], max(0, end - time.monotonic()))[0], f"expected {text!r}, got {seen!r}")
             seen += os.read(self.fd, 65536).decode(errors="replace").replace("\r", "")
 
     def close(self):
@@ -74,7 +67,9 @@ class Terminal:
         os.close(self.fd)
 
 
-def test_shell(shell):
+def at_a_terminal(shell):
+    if shutil.which(shell) is None:
+        raise Skipped(f"no {shell}")
     with tempfile.TemporaryDirectory(prefix="kedge-completion.", dir="/tmp") as folder:
         for typed, expected in TYPED:
             terminal = Terminal(shell, folder)
@@ -90,46 +85,28 @@ def test_shell(shell):
 
 
 def answer(program, words, command="__completeNoDesc"):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
-    done = subprocess.run([program, command, *words], capture_output=True, text=True, timeout=20, env=clean)
-    lines = done.stdout.splitlines()
-    if not lines or not lines[-1].startswith(":"):
-        raise Failure(f"{program} {words}: {done}")
-    return set(lines[:-1]), lines[-1], done.stderr.strip().splitlines()[-1]
+    result = run(program, command, *words)
+    lines = result.out.splitlines()
+    check(lines and lines[-1].startswith(":"), f"{program} {words}: {result}")
+    return set(lines[:-1]), lines[-1], result.errors.strip().splitlines()[-1]
 
 
 def test_answers_are_etcdctl_s():
+    if not is_there(ETCDCTL):
+        raise Skipped(f"no {ETCDCTL}")
     for words in ASKED:
-        theirs, ours = answer(ETCDCTL, words), answer(CTL, words)
+        theirs, ours = answer(ETCDCTL, words), answer(KEDGECTL, words)
         missing = theirs[0] - ours[0]
-        if missing or theirs[1:] != ours[1:]:
-            raise Failure(f"{words}: not offered {missing}, expected {theirs[1:]}, got {ours[1:]}")
+        good = not missing and theirs[1:] == ours[1:]
+        check(good, f"{words}: not offered {missing}, expected {theirs[1:]}, got {ours[1:]}")
 
 
 def test_candidates_are_described():
-    if "grant\tMake a lease" not in subprocess.run([CTL, "__complete", "lease", ""], capture_output=True, text=True).stdout:
-        raise Failure("no descriptions")
+    check("grant\tMake a lease" in run(KEDGECTL, "__complete", "lease", "").out, "no descriptions")
 
 
-def main():
-    passed = failed = skipped = 0
-    tests = [(f"at a terminal with {shell}", lambda shell=shell: test_shell(shell), shutil.which(shell))
-             for shell in ("bash", "zsh", "fish")]  # fmt: skip
-    tests.append(("answers beside etcdctl's", test_answers_are_etcdctl_s, os.access(ETCDCTL, os.X_OK)))
-    tests.append(("descriptions", test_candidates_are_described, True))
-    for name, test, possible in tests:
-        if not possible:
-            skipped += 1
-            continue
-        try:
-            test()
-            passed += 1
-        except Exception as error:  # whatever it is, the next test still tells something
-            failed += 1
-            print(f"FAILED {name}: {error!r}")
-    print(f"{passed} passed, {failed} failed, {skipped} skipped: shells or programs that are not installed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+for each in ("bash", "zsh", "fish"):
+    tally.scenario(at_a_terminal, each, name=f"at a terminal with {each}")
+for each in tally.scenarios(globals()):
+    tally.scenario(each)
+tally.end()

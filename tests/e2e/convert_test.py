@@ -9,34 +9,22 @@ import hashlib
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
+from contextlib import closing
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
 from member import Member
+from programs import kedgeutl, said, skip_without_failpoints
+from tally import check
 
-BIN = os.environ.get("KEDGE_BIN", "build")
 SAMPLES = "tests/data/etcd"
 HASH = "2571416858, 167"  # as the etcd that made the sample said
 STEPS = ["convertAfterBuild", "convertAfterLink", "convertBeforeRename", "convertAfterRename"]
 
 
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
 def read(path):
     with open(path, "rb") as f:
         return f.read()
-
-
-def kedgectl(member, *arguments):
-    done = subprocess.run([os.path.join(BIN, "kedgectl"), f"--endpoints={member.endpoint}", *arguments], timeout=60,
-                          capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=False)
-    check(done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 class Old(Member):
@@ -71,21 +59,10 @@ class Old(Member):
         return sorted(os.path.basename(f) for f in glob.glob(self.snap + "/db.etcd.*"))
 
     def is_whole(self, hash_text=HASH, kept=("db.etcd.00000000000000c1",)):
-        check(hash_text in kedgectl(self, "endpoint", "hashkv"), kedgectl(self, "endpoint", "hashkv"))
+        check(hash_text in said(self, "endpoint", "hashkv"), said(self, "endpoint", "hashkv"))
         check(self.kept() == list(kept), f"{self.kept()}")
         check(read(os.path.join(self.snap, kept[-1])) == self.original, "the original is not what it was")
         check(not glob.glob(self.snap + "/db.tmp*"), f"left behind: {os.listdir(self.snap)}")
-
-
-def closing(member):
-    class Closing:
-        def __enter__(self):
-            return member
-
-        def __exit__(self, *_):
-            member.close()
-
-    return Closing()
 
 
 def with_another_member(db):
@@ -105,20 +82,20 @@ def test_everything_comes_along():
         old.start()
         check('"converted the store of etcd"' in old.output(), old.output())
         old.is_whole()
-        leases = kedgectl(old, "lease", "list")
+        leases = said(old, "lease", "list")
         check(all(i in leases for i in ("1111", "2222", "3333")), leases)
-        status = kedgectl(old, "endpoint", "status", "-w", "json")
+        status = said(old, "endpoint", "status", "-w", "json")
         check('"cluster_id":8738316647379730286,"member_id":9614505281519559594,"revision":167' in status, status)
-        check("s1" in kedgectl(old, "member", "list"), "the member is gone")
-        kedgectl(old, "put", "after", "x")
+        check("s1" in said(old, "member", "list"), "the member is gone")
+        said(old, "put", "after", "x")
         backup = os.path.join(old.folder, "backup.db")
-        kedgectl(old, "snapshot", "save", backup)
+        said(old, "snapshot", "save", backup)
         rows = read(backup)
         check(b"alice" in rows and b"$2a$" in rows, "the users are gone")
         old.stop()
         old.start()
         check(old.output(1000).count('"converted the store of etcd"') == 1, "it was converted twice")
-        check("after" in kedgectl(old, "get", "after"), "the put is gone")
+        check("after" in said(old, "get", "after"), "the put is gone")
 
 
 def test_authentication_is_not_dropped_silently():
@@ -157,13 +134,12 @@ def test_etcd_34_is_refused_and_its_snapshot_taken():
         backup = os.path.join(member.folder, "backup.db")
         with open(backup, "wb") as f:
             f.write(gzip.decompress(read(f"{SAMPLES}/etcd34-snapshot.db.gz")))
-        done = subprocess.run([os.path.join(BIN, "kedgeutl"), "snapshot", "restore", backup, "--data-dir", member.data,
-                               "--name", member.name, "--initial-cluster", member.initial,
-                               "--initial-advertise-peer-urls", member.peer_url], capture_output=True, text=True, check=False)
-        check(done.returncode == 0, done.stderr)
+        restored = kedgeutl("snapshot", "restore", backup, "--data-dir", member.data, "--name", member.name,
+                            "--initial-cluster", member.initial, "--initial-advertise-peer-urls", member.peer_url)
+        check(restored.status == 0, restored.errors)
         member.start()
-        check(", 1266341094, 12" in kedgectl(member, "endpoint", "hashkv"), kedgectl(member, "endpoint", "hashkv"))
-        check("6acca208479a650f" in kedgectl(member, "lease", "list"), "the lease is gone")
+        check(", 1266341094, 12" in said(member, "endpoint", "hashkv"), said(member, "endpoint", "hashkv"))
+        check("6acca208479a650f" in said(member, "lease", "list"), "the lease is gone")
 
 
 def test_an_etcd_that_runs_is_left_alone():
@@ -205,8 +181,7 @@ def test_a_kill_at_any_moment_leaves_it_whole():
 
 
 def test_a_crash_at_each_step_leaves_it_whole():
-    if b"failpoint panic" not in read(os.path.join(BIN, "kedge")):
-        return "a build without failpoints"
+    skip_without_failpoints()
     for step in STEPS:
         with closing(Old()) as old:
             old.environment = {"KEDGE_FAILPOINTS": f"{step}=exit"}
@@ -215,34 +190,8 @@ def test_a_crash_at_each_step_leaves_it_whole():
             old.environment = {}
             old.start()
             old.is_whole()
-    return None
 
 
-TESTS = [test_everything_comes_along,
-         test_authentication_is_not_dropped_silently,
-         test_what_does_not_fit_is_refused_and_left_alone,
-         test_etcd_34_is_refused_and_its_snapshot_taken,
-         test_an_etcd_that_runs_is_left_alone,
-         test_what_an_earlier_try_left_is_taken_away,
-         test_an_older_original_is_never_replaced,
-         test_a_kill_at_any_moment_leaves_it_whole,
-         test_a_crash_at_each_step_leaves_it_whole]
-
-
-def main():
-    passed = failed = skipped = 0
-    for test in TESTS:
-        try:
-            why = test()
-            passed, skipped = passed + (why is None), skipped + (why is not None)
-            if why is not None:
-                print(f"skipped {test.__name__}: {why}")
-        except (AssertionError, RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-            failed += 1
-            print(f"FAILED {test.__name__}: {error}")
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+for each in tally.scenarios(globals()):
+    tally.scenario(each)
+tally.end()

@@ -6,47 +6,39 @@ import json
 import os
 import random
 import subprocess
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from member import Member  # noqa: E402
+import tally
+from member import Member
+from programs import KEDGECTL, begin, kedgectl, said, skip_without_failpoints
+from tally import check
 
-CTL = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
+UNHEARD = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 VALUE = "v" * 20000
 KEYS = 400
 
 
-class Failure(Exception):
-    pass
-
-
-def ctl(member, *args, check=True):
-    result = subprocess.run([CTL, f"--endpoints={member.endpoint}", "--command-timeout=30s", *args], capture_output=True,
-                            timeout=60, env={k: v for k, v in os.environ.items() if not k.startswith("ETCD")})  # fmt: skip
-    if check and result.returncode != 0:
-        raise Failure(f"{' '.join(args)[:200]}: {result.returncode} {result.stderr.decode()[:500]}")
-    return result
+def ctl(member, *arguments):
+    return said(member, "--command-timeout=30s", *arguments)
 
 
 def status(member):
-    return json.loads(ctl(member, "endpoint", "status", "-w", "json").stdout)[0]["Status"]
+    return json.loads(ctl(member, "endpoint", "status", "-w", "json"))[0]["Status"]
 
 
 def hash_at(member, revision):
-    answer = json.loads(ctl(member, "endpoint", "hashkv", "--rev", str(revision), "-w", "json").stdout)
+    answer = json.loads(ctl(member, "endpoint", "hashkv", "--rev", str(revision), "-w", "json"))
     return answer[0]["HashKV"]["hash"]
 
 
 def fill(member, keys=KEYS, value=VALUE):
-    """Puts of many keys in few transactions. The last one's exit status."""
+    """Puts of many keys in few transactions. How the last one ended."""
     result = None
     for first in range(0, keys, 40):
         lines = "".join(f"put k{n:05} {value}\n" for n in range(first, min(first + 40, keys)))
-        result = subprocess.run([CTL, f"--endpoints={member.endpoint}", "txn"], input=f"\n{lines}\n\n".encode(),
-                                capture_output=True, timeout=60)  # fmt: skip
-        if result.returncode != 0:
+        result = kedgectl("txn", endpoints=member.endpoint, stdin=f"\n{lines}\n\n")
+        if result.status != 0:
             break
     return result
 
@@ -74,9 +66,8 @@ def test_the_file_gets_smaller_while_clients_read_and_write(member):
             while not over.is_set():
                 count += 1
                 ctl(member, "put", f"w{n}", str(count))
-                got = ctl(member, "get", f"w{n}", "--print-value-only").stdout.decode().strip()
-                if got != str(count):
-                    raise Failure(f"read {got} after {count} was written")
+                got = ctl(member, "get", f"w{n}", "--print-value-only").strip()
+                check(got == str(count), f"read {got} after {count} was written")
         except Exception as error:  # noqa: BLE001
             faults.append(error)
 
@@ -91,31 +82,27 @@ def test_the_file_gets_smaller_while_clients_read_and_write(member):
     if faults:
         raise faults[0]
     after = status(member)
-    if int(after["dbSize"]) * 4 > int(before["dbSize"]):
-        raise Failure(f"{before['dbSize']} bytes before, {after['dbSize']} after")
-    if os.path.getsize(os.path.join(member.data, "member/snap/db")) > int(before["dbSize"]) // 4:
-        raise Failure("the file is as large as it was")
-    if hash_at(member, revision) != content:
-        raise Failure("the history's hash has changed")
+    check(int(after["dbSize"]) * 4 <= int(before["dbSize"]), f"{before['dbSize']} bytes before, {after['dbSize']} after")
+    size = os.path.getsize(os.path.join(member.data, "member/snap/db"))
+    check(size <= int(before["dbSize"]) // 4, "the file is as large as it was")
+    check(hash_at(member, revision) == content, "the history's hash has changed")
     member.stop()
     member.start()
-    again, stays = hash_at(member, revision), ctl(member, "get", "stays", "--print-value-only").stdout
-    if again != content or stays.strip() != b"here":
-        raise Failure(f"after a restart: hash {again}, was {content}; {stays}")
+    again, stays = hash_at(member, revision), ctl(member, "get", "stays", "--print-value-only")
+    check(again == content and stays.strip() == "here", f"after a restart: hash {again}, was {content}; {stays}")
 
 
 def test_a_store_at_its_quota_is_written_to_again(member):
     refused = fill(member, keys=2000)
-    if refused.returncode == 0 or b"database space exceeded" not in refused.stderr:
-        raise Failure(f"the quota was not reached: {refused.stderr[:300]}")
+    reached = refused.status != 0 and "database space exceeded" in refused.errors
+    check(reached, f"the quota was not reached: {refused.errors[:300]}")
     ctl(member, "del", "k", "--prefix", "--range")
     compact(member)
     ctl(member, "defrag")
     ctl(member, "alarm", "disarm")
     ctl(member, "put", "a", "b")
     again = fill(member, keys=100)
-    if again.returncode != 0:
-        raise Failure(f"still no room: {again.stderr[:300]}, {status(member)}")
+    check(again.status == 0, f"still no room: {again.errors[:300]}, {status(member)}")
 
 
 def test_a_kill_at_any_moment_leaves_the_store_as_it_was(member):
@@ -129,24 +116,19 @@ def test_a_kill_at_any_moment_leaves_the_store_as_it_was(member):
         last = status(member)["header"]["revision"]
         ctl(member, "compaction", str(last - 1))
         content = hash_at(member, last)
-        asked = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", "defrag"], stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.DEVNULL)  # fmt: skip
+        asked = begin(KEDGECTL, f"--endpoints={member.endpoint}", "defrag", **UNHEARD)
         time.sleep(random.uniform(0, 0.12))
         member.kill()
         asked.wait(30)
         member.start()
-        if hash_at(member, last) != content:
-            raise Failure(f"attempt {attempt}: the history's hash has changed")
+        check(hash_at(member, last) == content, f"attempt {attempt}: the history's hash has changed")
         left = [name for name in os.listdir(os.path.join(member.data, "member/snap")) if "tmp" in name]
-        if left:
-            raise Failure(f"attempt {attempt}: {left} are left")
+        check(not left, f"attempt {attempt}: {left} are left")
 
 
 def test_a_crash_at_each_step_leaves_the_store_as_it_was(member):
     """etcd#14685: the revision and the hash are those of before, whatever was applied meanwhile."""
-    with open(member.program, "rb") as f:
-        if b"failpoint panic" not in f.read():
-            return
+    skip_without_failpoints()
     for step in ("defragBeforeCopy", "defragBeforeRename", "defragAfterRename"):
         member.stop()
         member.environment = {"KEDGE_FAILPOINTS": f"{step}=exit"}
@@ -157,40 +139,27 @@ def test_a_crash_at_each_step_leaves_the_store_as_it_was(member):
         last = status(member)["header"]["revision"]
         ctl(member, "compaction", "--physical", str(last - 1))
         content = hash_at(member, last)
-        writer = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", "put", "meanwhile", step],
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        ctl(member, "defrag", check=False)
+        writer = begin(KEDGECTL, f"--endpoints={member.endpoint}", "put", "meanwhile", step, **UNHEARD)
+        kedgectl("--command-timeout=30s", "defrag", endpoints=member.endpoint)
         writer.kill()
         writer.wait()
         member.process.wait(30)  # of the crash
         member.environment = {}
         member.start()
-        if hash_at(member, last) != content or status(member)["header"]["revision"] < last:
-            raise Failure(f"{step}: another content")
+        check(hash_at(member, last) == content and status(member)["header"]["revision"] >= last, f"{step}: another content")
 
 
-TESTS = [
-    (test_the_file_gets_smaller_while_clients_read_and_write, []),
-    (test_a_store_at_its_quota_is_written_to_again, ["--quota-backend-bytes=16777216"]),
-    (test_a_kill_at_any_moment_leaves_the_store_as_it_was, []),
-    (test_a_crash_at_each_step_leaves_the_store_as_it_was, []),
-]
+FLAGS = {test_a_store_at_its_quota_is_written_to_again: ["--quota-backend-bytes=16777216"]}
 
 
 def main():
-    failed = 0
-    for test, flags in TESTS:
-        member = Member(*flags)
+    for test in tally.scenarios(globals()):
+        member = Member(*FLAGS.get(test, []))
         try:
-            test(member.start())
-        except Exception as error:  # noqa: BLE001
-            failed += 1
-            print(f"{test.__name__}: {error}\n{member.output()}")
+            tally.scenario(lambda: test(member.start()), name=test.__name__, state=member.output)
         finally:
             member.close()
-    print(f"defrag: {len(TESTS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

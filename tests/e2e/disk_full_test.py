@@ -4,32 +4,21 @@ space again the member recovers by itself, its alarm included. Needs root, for a
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
+
+import tally
 from member import Member
+from tally import expect
 
 folder = tempfile.mkdtemp(prefix="kedge-full.")
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", folder], capture_output=True).returncode != 0:
     os.rmdir(folder)
-    print("0 passed, 0 failed, 1 skipped: no file system can be mounted here")
-    sys.exit(77)
-
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
+    tally.skip_all("no file system can be mounted here")
 
 
 def put(kv, key, value):
@@ -118,11 +107,9 @@ try:
         expect("every acknowledged write is there", not lost, str(lost[:5]))
     member.stop()
 except Exception as error:
-    failed += 1
-    print(f"{type(error).__name__}: {error}\n{member.output()}")
+    expect("the run", False, f"{type(error).__name__}: {error}\n{member.output()}")
 finally:
     member.close()
     subprocess.run(["umount", folder])
     os.rmdir(folder)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+tally.end()

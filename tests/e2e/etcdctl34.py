@@ -2,34 +2,21 @@
 step goes through another one, and what it must show doesn't change."""
 
 import itertools
-import os
 import re
-import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
+from programs import begin, environment, run
+from tally import end, expect
 
-passed = failed = 0
-ENVIRONMENT = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
-
-
-def check(condition, text):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(text)
+ENVIRONMENT = environment(ETCDCTL_API="3")
 
 
 def etcdctl(endpoint, arguments, expected, stdin=None, status=0):
-    run = subprocess.run(["etcdctl", "--endpoints", endpoint, *arguments], input=stdin, capture_output=True, text=True,
-                         timeout=60, env=ENVIRONMENT)
-    out = run.stdout + run.stderr
-    check(run.returncode == status and re.search(expected, out, re.S),
-          f"etcdctl --endpoints {endpoint} {' '.join(arguments)}: status {run.returncode}, expected {status} and {expected!r}, got:\n{out}")
+    got, out = run_etcdctl(endpoint, *arguments, stdin=stdin)
+    expect(f"etcdctl --endpoints {endpoint} {' '.join(arguments)}", got == status and re.search(expected, out, re.S),
+           f"status {got}, expected {status} and {expected!r}, got:\n{out}")
     return out
 
 
@@ -57,22 +44,21 @@ def scenario(cluster):
     # Each member lists the leases that it knows of, so one that is behind is asked again.
     listing = next(turns).endpoint
     leases = retry(lambda: run_etcdctl(listing, "lease", "list"), lambda out: lease in out)
-    check(leases == f"found 1 leases\n{lease}\n", f"lease list: {leases}")
+    expect("lease list", leases == f"found 1 leases\n{lease}\n", leases)
     step(["lease", "keep-alive", "--once", lease], r"keepalived with TTL\(300\)")
     step(["lease", "revoke", lease], rf"^lease {lease} revoked$")
     step(["get", "leased"], r"^$")
-    watch = subprocess.Popen(["etcdctl", "--endpoints", next(turns).endpoint, "watch", "--prefix", "", "--rev=2"],
-                             stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    watch = begin("etcdctl", "--endpoints", next(turns).endpoint, "watch", "--prefix", "", "--rev=2", stderr=None, env=ENVIRONMENT)
     events = [watch.stdout.readline().strip() for _ in range(12)]
     watch.terminate()
-    check(events[:9] == ["PUT", "a", "1", "PUT", "b/1", "x", "PUT", "b/2", "y"], f"watch --rev=2: {events}")
+    expect("watch --rev=2", events[:9] == ["PUT", "a", "1", "PUT", "b/1", "x", "PUT", "b/2", "y"], events)
     step(["compaction", "4"], r"^compacted revision 4$")
     step(["get", "a", "--rev=3"], r"required revision has been compacted", status=1)
     step(["endpoint", "status", "-w", "table"], r"3\.7\.1")
     step(["endpoint", "health"], r"is healthy")
     step(["endpoint", "hashkv"], r"^127\.0\.0\.1:\d+, \d+$")
     listed = step(["member", "list"], r"started, m1, http://")
-    check(listed.count("started, m") == len(cluster.members), f"member list: {listed}")
+    expect("member list", listed.count("started, m") == len(cluster.members), listed)
     step(["alarm", "list"], r"^$")
     step(["defrag"], r"Finished defragmenting")
     for member in cluster.members:
@@ -91,45 +77,45 @@ def member_commands(cluster):
     leader = cluster.leader()
     follower = next(m for m in cluster.members if m is not leader)
     etcdctl(cluster.endpoints, ["move-leader", identity(follower)], r"Leadership transferred from +\w+ to +" + identity(follower))
-    check(cluster.leader() is follower, f"{follower.name} does not lead after move-leader")
+    expect("who leads after move-leader", cluster.leader() is follower, f"not {follower.name}")
     etcdctl(leader.endpoint, ["move-leader", identity(leader)], r"no leader endpoint given at", status=128)
     joining = cluster.joining()
     try:
         # etcd and kedge refuse changes until all members were seen for five seconds.
         added = retry(lambda: run_etcdctl(cluster.endpoints, "member", "add", joining.name, "--learner", f"--peer-urls={joining.peer_url}"))
-        check(re.search(r"Member +\w+ added to cluster", added), f"member add --learner: {added}")
-        check('ETCD_INITIAL_CLUSTER_STATE="existing"' in added, f"member add prints no settings: {added}")
+        expect("member add --learner", re.search(r"Member +\w+ added to cluster", added), added)
+        expect("member add prints no settings", 'ETCD_INITIAL_CLUSTER_STATE="existing"' in added, added)
         joining.begin()
         cluster.members.append(joining)
         ident = re.search(r"Member +(\w+) added", added).group(1)
         promoted = retry(lambda: run_etcdctl(cluster.members[0].endpoint, "member", "promote", ident))
-        check(re.search(rf"Member +{ident} promoted in cluster", promoted), f"member promote: {promoted}")
+        expect("member promote", re.search(rf"Member +{ident} promoted in cluster", promoted), promoted)
         joining.wait_ready()
         etcdctl(joining.endpoint, ["get", "a"], r"^a\nnew\n$")
-        check(cluster.same_hash() is not None, "hashes differ")
+        expect("hashes", cluster.same_hash() is not None)
         first = cluster.members[0]
         gone = identity(first)
         etcdctl(joining.endpoint, ["member", "update", gone, f"--peer-urls={first.peer_url}"], rf"Member +{gone} updated in cluster")
         removed = retry(lambda: run_etcdctl(joining.endpoint, "member", "remove", gone))
-        check(re.search(rf"Member +{gone} removed from cluster", removed), f"member remove: {removed}")
+        expect("member remove", re.search(rf"Member +{gone} removed from cluster", removed), removed)
         first.process.wait(30)
         cluster.members.remove(first)
         first.close()
         # What is on its way to a leader that goes is lost: the client asks again.
         put = retry(lambda: run_etcdctl(cluster.endpoints, "put", "after", "1"))
-        check(put == "OK\n", f"put after the removal: {put}")
+        expect("put after the removal", put == "OK\n", put)
         for member in cluster.members:
             etcdctl(member.endpoint, ["get", "after"], r"^after\n1\n$")
         listed = etcdctl(cluster.endpoints, ["member", "list"], r"started")
-        check(listed.count("started, m") == 3 and gone not in listed, f"member list: {listed}")
+        expect("member list", listed.count("started, m") == 3 and gone not in listed, listed)
     finally:
         if joining not in cluster.members:
             joining.close()
 
 
-def run_etcdctl(endpoint, *arguments):
-    run = subprocess.run(["etcdctl", "--endpoints", endpoint, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
-    return run.returncode, run.stdout + run.stderr
+def run_etcdctl(endpoint, *arguments, stdin=None):
+    result = run("etcdctl", f"--endpoints={endpoint}", *arguments, stdin=stdin, env=ENVIRONMENT)
+    return result.status, result.out + result.errors
 
 
 def retry(command, good=lambda out: True, wait=60):
@@ -151,13 +137,10 @@ def main():
         if len(cluster.members) > 1:
             member_commands(cluster)
     except Exception as error:  # the last line counts
-        check(False, f"{type(error).__name__}: {error}")
-        for member in cluster.members:
-            print(f"--- {member.name}\n{member.output(12)}")
+        expect("the run", False, f"{type(error).__name__}: {error}\n{cluster.last_words()}")
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+    end()
 
 
-sys.exit(main())
+main()

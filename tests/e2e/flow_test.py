@@ -3,24 +3,13 @@
 window back; a stalled reader of a big answer hurts nobody else."""
 
 import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
+
 from member import Member
-
-passed = failed = 0
-
-
-def expect(what, got, wanted):
-    global passed, failed
-    if got == wanted:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: expected {wanted!r}, got {got!r}")
+from tally import end, equal
 
 
 def code(call, request, **options):
@@ -38,27 +27,26 @@ try:
                                                          ("grpc.max_send_message_length", -1)]) as channel:
         kv = stubs.KVStub(channel)
         for _ in range(20):  # together ten times the connection's window
-            expect("a refused big put", code(kv.Put, pb.PutRequest(value=big)), "INVALID_ARGUMENT")
+            equal("a refused big put", code(kv.Put, pb.PutRequest(value=big)), "INVALID_ARGUMENT")
         for _ in range(20):
-            expect("a put that is too long", code(kv.Put, pb.PutRequest(key=b"k", value=big * 5)), "RESOURCE_EXHAUSTED")
+            equal("a put that is too long", code(kv.Put, pb.PutRequest(key=b"k", value=big * 5)), "RESOURCE_EXHAUSTED")
         for _ in range(20):
-            expect("an unknown method", code(channel.unary_unary("/etcdserverpb.KV/No", bytes, bytes), big), "UNIMPLEMENTED")
+            equal("an unknown method", code(channel.unary_unary("/etcdserverpb.KV/No", bytes, bytes), big), "UNIMPLEMENTED")
         for i in range(20):
-            expect("a good one", code(kv.Put, pb.PutRequest(key=b"%d" % i, value=big)), "OK")
+            equal("a good one", code(kv.Put, pb.PutRequest(key=b"%d" % i, value=big)), "OK")
         # readers that take nothing: each asks for all of it and reads no further
         everything = pb.RangeRequest(key=b"\0", range_end=b"\0")
         stalled = [grpc.insecure_channel(member.endpoint, options=[("grpc.http2.bdp_probe", 0), ("x", i)]) for i in range(20)]
         calls = [c.unary_stream("/etcdserverpb.KV/Range", pb.RangeRequest.SerializeToString, lambda b: b)(everything)
                  for c in stalled]
         for _ in range(20):
-            expect("a read beside stalled ones", code(kv.Range, pb.RangeRequest(key=b"1")), "OK")
+            equal("a read beside stalled ones", code(kv.Range, pb.RangeRequest(key=b"1")), "OK")
         for c in calls:
             c.cancel()
         for c in stalled:
             c.close()
-        expect("the whole of it", sum(len(r.value) for r in kv.Range(everything, timeout=30).kvs), 20 * 500000)
-    expect("stop", member.stop() in (0, -15), True)
+        equal("the whole of it", sum(len(r.value) for r in kv.Range(everything, timeout=30).kvs), 20 * 500000)
+    equal("stop", member.stop() in (0, -15), True)
 finally:
     member.close()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+end()

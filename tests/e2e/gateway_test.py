@@ -2,16 +2,14 @@
 """The same requests to the JSON gateway of kedge and of the real etcd (build/interop/bin/etcd): every answer must be equal
 but for ids, sizes and log indexes. Skipped where there is no etcd."""
 
-import binascii
 import http.client
 import json
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
+from gateway import b64
 from member import Member
+from programs import ETCD, is_there
 
-ETCD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/interop/bin/etcd")
 # Values that may differ, by their names: ids follow from ports, sizes and log indexes are each program's own, and etcd's
 # hash is over its bbolt file.
 MASKED = {"cluster_id", "member_id", "raft_term", "leader", "raftIndex", "raftTerm", "raftAppliedIndex", "dbSize",
@@ -82,10 +80,6 @@ REQUESTS = [
 ]
 
 
-def base64(text):
-    return binascii.b2a_base64(text.encode(), newline=False).decode()
-
-
 def masked(value):
     if isinstance(value, dict):
         member = "peerURLs" in value
@@ -112,7 +106,7 @@ def requests():
     for path, body in REQUESTS:
         yield "POST", "/v3/" + path, body, {}
     for i in range(200):  # a list of 2 MB
-        yield "POST", "/v3/kv/put", json.dumps({"key": base64(f"big{i}"), "value": base64(f"{i} " * (i * 20))}), {}
+        yield "POST", "/v3/kv/put", json.dumps({"key": b64(f"big{i}"), "value": b64(f"{i} " * (i * 20))}), {}
     for more in ({}, {"limit": 100}, {"sort_order": "DESCEND", "sort_target": "VALUE"}, {"count_only": True}):
         yield "POST", "/v3/kv/range", json.dumps({"key": "AA==", "range_end": "AA==", **more}), {}
     for method in ("GET", "HEAD", "PUT"):
@@ -128,29 +122,21 @@ def requests():
 
 
 def main():
-    if not os.access(ETCD, os.X_OK):
-        print("gateway: 0 passed, 0 failed, 1 skipped: there is no build/interop/bin/etcd")
-        return 77
-    passed = failed = 0
+    if not is_there(ETCD):
+        tally.skip_all("there is no build/interop/bin/etcd")
     kedge, etcd = Member(), Member(program=ETCD)
     try:
         kedge.start()
         etcd.start()
         for request in requests():
             got, wanted = ask(kedge.port, *request), ask(etcd.port, *request)
-            if got == wanted:
-                passed += 1
-            else:
-                failed += 1
-                print(*request, f"\n  kedge: {got}\n  etcd:  {wanted}")
+            tally.expect(request, got == wanted, f"\n  kedge: {got}\n  etcd:  {wanted}")
         kedge.stop()
         etcd.stop()
     finally:
         kedge.close()
         etcd.close()
-    print(f"gateway: {passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

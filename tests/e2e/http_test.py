@@ -4,16 +4,13 @@ What is expected is what etcd 3.7.1 answers."""
 
 import http.client
 import json
-import os
 import re
 import socket
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
 from member import Member, free_port
 
-passed = failed = 0
 HEALTHY = b'{"health":"true","reason":""}'
 NOT_FOUND = b"404 page not found\n"
 NOT_ALLOWED = b"Method Not Allowed\n"
@@ -22,12 +19,7 @@ ANY = object()
 
 
 def check(what, good, got):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: got {got!r}")
+    tally.expect(what, good, f"got {got!r}")
 
 
 def ask(port, method, path, body=None, headers=None, connection=None):
@@ -284,9 +276,7 @@ def main():
     finally:
         for server in (member, strict, no_gateway):
             server.close()
-    print(f"http: {passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -7,28 +7,17 @@ import os
 import re
 import struct
 import subprocess
-import sys
-import time
 
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from cluster import Cluster, Stubs, kedgectl
+import tally
+from cluster import Cluster, Stubs
+from programs import has_sanitizer
+from tally import expect
 
 HEAD = struct.Struct("=IIQQ")
 CREATE, EXISTS, FOLDER, WRITE, SIZE, SYNC, SYNC_NAMES, RENAME, REMOVE, ACKED = range(1, 11)  # record.h
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
 
 
 def events(trace):
@@ -69,7 +58,7 @@ class Durable:
         return name in self.files and name not in self.loose
 
 
-def check(trace):
+def judge(trace):
     seen, images = Durable(), []
     for kind, file, text in events(trace):
         if kind == RENAME:
@@ -92,26 +81,11 @@ def check(trace):
     expect("the store's name", any(name.endswith("/db") and seen.name(name) for name in seen.files), str(seen.loose))
 
 
-def add(cluster, member, wait=30):
-    """Refused until all have been connected for a while."""
-    end = time.monotonic() + wait
-    status, error = 1, ""
-    while status != 0 and time.monotonic() < end:
-        time.sleep(0.5)
-        status, _, error = kedgectl("member", "add", member.name, f"--peer-urls={member.peer_url}",
-                                    endpoints=cluster.endpoints)
-    if status != 0:
-        raise AssertionError(f"member add: {error}")
-
-
 def main():
-    program = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedge")
-    with open(program, "rb") as f:
-        binary = f.read()
-        if b"__asan_init" in binary or b"__tsan_init" in binary:
-            print("0 passed, 0 failed, 1 skipped: a sanitizer's runtime cannot be preloaded over")
-            return 77
-    tools = subprocess.run([os.path.join(HERE, "powerloss/build")], capture_output=True, text=True, check=True)
+    if has_sanitizer():
+        tally.skip_all("a sanitizer's runtime cannot be preloaded over")
+    here = os.path.dirname(os.path.abspath(__file__))
+    tools = subprocess.run([os.path.join(here, "powerloss/build")], capture_output=True, text=True, check=True)
     cluster = Cluster(3, "--snapshot-count=20", "--max-wals=1", "--snapshot-catchup-entries=1")
     try:
         cluster.start()
@@ -123,18 +97,17 @@ def main():
         os.mkdir(joining.data, 0o700)
         joining.environment = {"LD_PRELOAD": os.path.join(tools.stdout.strip(), "record.so"),
                                "POWERLOSS_ROOT": joining.data, "POWERLOSS_TRACE": trace}
-        add(cluster, joining)
+        cluster.change("add", joining.name, f"--peer-urls={joining.peer_url}")
         joining.start()
         cluster.members.append(joining)
         cluster.same_hash()
         joining.stop()
-        check(trace)
+        judge(trace)
     except (AssertionError, RuntimeError, grpc.RpcError) as error:
         expect("the run", False, error)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+    tally.end()
 
 
-sys.exit(main())
+main()

@@ -10,26 +10,21 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 
-import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, Stubs, kedgectl
+import tally
+from cluster import Cluster, Stubs
+from programs import KEDGEUTL, skip_without_failpoints
+from tally import Skipped, check, until, wait_for
 
 VALUE = bytes(1000000)
 PUTS = 150  # one segment of the log has 64 MB, and the open one stays
 ROUNDS = int(os.environ.get("IMAGE_ROUNDS", "3"))
 STEPS = ["applyBeforeOpenSnapshot", "applyAfterOpenSnapshot", "raftBeforeSaveSnap", "raftAfterSaveSnap",
          "raftAfterSnapshotRecord", "raftBeforeApplySnap", "raftAfterApplySnap"]
-
-
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def write(cluster, count=PUTS):
@@ -40,11 +35,6 @@ def write(cluster, count=PUTS):
         s.kv.Compact(pb.CompactionRequest(revision=revision, physical=True), timeout=20)
         # A hash at the compaction's own revision is what each remembers of its compaction (bbolt.md "hash cache").
         s.kv.Put(pb.PutRequest(key=b"last", value=b"y"), timeout=20)
-
-
-def follower(cluster):
-    leader = cluster.leader()
-    return next(m for m in cluster.members if m is not leader)
 
 
 def installed(member):
@@ -62,13 +52,8 @@ def check_tidy(member):
     check(not left, f"left behind in the folder: {left}")
 
 
-def has_failpoints(member):
-    with open(member.program, "rb") as f:
-        return b"failpoint panic" in f.read()
-
-
 def test_a_member_that_was_away_gets_an_image(cluster):
-    late = follower(cluster)
+    late = cluster.followers()[0]
     before = installed(late)
     late.kill()
     write(cluster)
@@ -83,7 +68,7 @@ def test_a_member_that_was_away_gets_an_image(cluster):
 
 def test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts(cluster):
     """PR13501: also while it recovers from one that was cut short."""
-    late = follower(cluster)
+    late = cluster.followers()[0]
     for _ in range(ROUNDS):
         late.kill()
         write(cluster)
@@ -97,9 +82,8 @@ def test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts(cluster)
 
 
 def test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts(cluster):
-    late = follower(cluster)
-    if not has_failpoints(late):
-        return False
+    late = cluster.followers()[0]
+    skip_without_failpoints()
     for step in STEPS:
         late.kill()
         write(cluster)
@@ -119,9 +103,8 @@ def test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts(cluster)
 def test_a_folder_with_an_image_on_its_way_goes_through_etcds_format(cluster):
     """It crashed between the log's record of an image and the store's new name: kedgeutl export takes the image along, and
     a start that converts the older store takes the image over after it."""
-    late = follower(cluster)
-    if not has_failpoints(late):
-        return False
+    late = cluster.followers()[0]
+    skip_without_failpoints()
     late.kill()
     write(cluster)
     late.environment = {"KEDGE_FAILPOINTS": "raftBeforeApplySnap=exit"}
@@ -130,7 +113,7 @@ def test_a_folder_with_an_image_on_its_way_goes_through_etcds_format(cluster):
     late.environment = {}
     own = late.data + ".kedge"
     os.rename(late.data, own)
-    subprocess.run([os.path.join(os.path.dirname(late.program), "kedgeutl"), "export", own, late.data], check=True,
+    subprocess.run([KEDGEUTL, "export", own, late.data], check=True,
                    stdout=subprocess.DEVNULL, timeout=60)
     snap = os.path.join(late.data, "member", "snap")
     check(any(n.endswith(".snap.db") for n in os.listdir(snap)), f"no image: {os.listdir(snap)}")
@@ -165,8 +148,8 @@ def traced(path):
 def test_the_steps_become_durable_in_their_order(cluster):
     """etcd#22340 / PR22314: each file's name is durable before the next step says that it is there."""
     if shutil.which("strace") is None:
-        return False
-    late = follower(cluster)
+        raise Skipped("no strace")
+    late = cluster.followers()[0]
     late.kill()
     write(cluster)
     record = os.path.join(late.folder, "trace")
@@ -199,17 +182,13 @@ def test_the_steps_become_durable_in_their_order(cluster):
 
 def test_a_second_image_comes_while_the_first_is_installed(cluster):
     """etcd#20271 / PR20553, etcd#18055: the earlier one is finished or dropped, and the later one counts."""
-    late = follower(cluster)
-    if not has_failpoints(late):
-        return False
+    late = cluster.followers()[0]
+    skip_without_failpoints()
     late.kill()
     write(cluster)
     late.environment = {"KEDGE_FAILPOINTS": "applyAfterOpenSnapshot=sleep(3000)"}
     late.begin()
-    end = time.monotonic() + 30
-    while '"msg":"applying snapshot"' not in late.output(5):
-        check(time.monotonic() < end, "no image came")
-        time.sleep(0.01)
+    wait_for("an image", lambda: '"msg":"applying snapshot"' in late.output(5))
     write(cluster)
     late.environment = {}
     late.wait_ready()
@@ -219,7 +198,7 @@ def test_a_second_image_comes_while_the_first_is_installed(cluster):
 
 
 def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
-    late = follower(cluster)
+    late = cluster.followers()[0]
     with Stubs(late) as s:
         start = s.kv.Range(pb.RangeRequest(key=b"x"), timeout=5).header.revision + 1
         done = threading.Event()
@@ -250,69 +229,31 @@ def test_a_watcher_across_an_image_sees_each_revision_once(cluster):
     check(installed(late) == before + 1, "it caught up without an image")
 
 
-def change(cluster, *arguments, wait=60):
-    """A change of members, tried until the cluster takes it: all must have been there for five seconds."""
-    end = time.monotonic() + wait
-    while True:
-        status, out, errors = kedgectl("member", *arguments, endpoints=cluster.endpoints)
-        if status == 0:
-            return out
-        check(time.monotonic() < end, errors)
-        time.sleep(0.1)
-
-
 def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
     """It knows nobody before: who the members are comes with the image. Killed while it has only that, it knows them."""
     write(cluster)
     joining = cluster.joining()
-    out = change(cluster, "add", joining.name, "--learner", f"--peer-urls={joining.peer_url}")
+    out = cluster.change("add", joining.name, "--learner", f"--peer-urls={joining.peer_url}")
     cluster.members.append(joining)
     joining.begin()
-    end = time.monotonic() + 60
-    while installed(joining) == 0:
-        check(time.monotonic() < end, f"no image came:\n{joining.output()}")
-        time.sleep(0.005)
+    check(until(lambda: installed(joining) > 0, 60, 0.005), f"no image came:\n{joining.output()}")
     joining.kill()
     joining.begin()
-    change(cluster, "promote", out.split("Member")[1].split()[0])
+    cluster.change("promote", out.split("Member")[1].split()[0])
     joining.wait_ready()
     wait_same(cluster)
     check(installed(joining) == 1, "it got its image twice")
     check_tidy(joining)
 
 
-TESTS = [test_a_member_that_was_away_gets_an_image,
-         test_a_kill_at_any_moment_of_an_install_leaves_a_member_that_starts,
-         test_a_crash_at_each_step_of_an_install_leaves_a_member_that_starts,
-         test_a_folder_with_an_image_on_its_way_goes_through_etcds_format,
-         test_the_steps_become_durable_in_their_order,
-         test_a_second_image_comes_while_the_first_is_installed,
-         test_a_watcher_across_an_image_sees_each_revision_once,
-         test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart]
+def on_a_cluster(test):
+    cluster = Cluster(3, "--snapshot-count=20", "--max-wals=1", "--snapshot-catchup-entries=1", "--quota-backend-bytes=8000000000")
+    try:
+        tally.scenario(lambda: test(cluster.start()), name=test.__name__, state=cluster.last_words)
+    finally:
+        cluster.close()
 
 
-def main():
-    passed = failed = skipped = 0
-    for test in TESTS:
-        cluster = Cluster(3, "--snapshot-count=20", "--max-wals=1", "--snapshot-catchup-entries=1",
-                          "--quota-backend-bytes=8000000000")
-        try:
-            cluster.start()
-            if test(cluster) is False:
-                skipped += 1
-                print(f"{test.__name__}: skipped, not with this build")
-            else:
-                passed += 1
-        except (AssertionError, RuntimeError, grpc.RpcError) as error:
-            failed += 1
-            print(f"FAILED {test.__name__}: {error}")
-            for member in cluster.members:
-                print(f"--- {member.name}\n{member.output()}")
-        finally:
-            cluster.close()
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+for each in tally.scenarios(globals()):
+    on_a_cluster(each)
+tally.end()

@@ -5,15 +5,13 @@ it prints what the official etcdctl prints to the same command line, where that 
 import os
 import re
 import subprocess
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from member import Member  # noqa: E402
-
-BIN = os.environ.get("KEDGE_BIN", "build")
-CTL = os.path.join(BIN, "kedgectl")
-ETCDCTL = os.environ.get("ETCDCTL", "build/interop/bin/etcdctl")
+import programs
+import tally
+from member import Member
+from programs import ETCDCTL, KEDGECTL, is_there
+from tally import Skipped, check, check_equal, wait_for
 
 # Command lines that may be run twice; each is tried in all formats. {lease} and {bad} are filled in.
 TWIN_CASES = """
@@ -43,31 +41,17 @@ TWIN_TXNS = [
 FORMATS = ["simple", "fields", "json", "table", "protobuf"]
 
 
-class Failure(Exception):
-    pass
-
-
-def run(program, *args, text=None, timeout=20, env=None):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")} | (env or {})
-    return subprocess.run([program, *args], input=text or b"", capture_output=True, timeout=timeout, env=clean)
+def run(program, *args, text=None, env=None):
+    return programs.run(program, *args, stdin=text or b"", timeout=20, text=False, env=programs.environment(**(env or {})))
 
 
 def ctl(member, *args, **options):
-    return run(CTL, f"--endpoints={member.endpoint}", *args, **options)
+    return run(KEDGECTL, f"--endpoints={member.endpoint}", *args, **options)
 
 
 def expect(result, stdout, status=0):
-    if result.returncode != status or result.stdout.decode() != stdout:
-        raise Failure(f"expected status {status} and\n{stdout}\ngot {result.returncode} and\n"
-                      f"{result.stdout.decode()}{result.stderr.decode()}")  # fmt: skip
-
-
-def wait_for(what, condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise Failure(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
+    good = result.status == status and result.out.decode() == stdout
+    check(good, f"expected status {status} and\n{stdout}\ngot {result.status} and\n{result.out.decode()}{result.errors.decode()}")
 
 
 class Running:
@@ -76,8 +60,8 @@ class Running:
     def __init__(self, member, *args):
         self.path = os.path.join(member.folder, f"out{time.monotonic_ns()}")
         self.file = open(self.path, "wb")
-        self.process = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", *args], stdin=subprocess.PIPE,
-                                        stdout=self.file, stderr=subprocess.STDOUT)  # fmt: skip
+        self.process = programs.begin(KEDGECTL, f"--endpoints={member.endpoint}", *args, stdin=subprocess.PIPE,
+                                      stdout=self.file, stderr=subprocess.STDOUT, text=False)
 
     def text(self):
         with open(self.path, "rb") as f:
@@ -117,8 +101,7 @@ def test_a_watch_outlives_a_killed_server_and_sees_each_event_once(member):
             expect(ctl(member, "put", f"w/{i:02}", "x"), "OK\n")
         wait_for("the last event", lambda: "w/19\nx\n" in watch.text())
         seen = re.findall(r"^w/\d\d$", watch.text(), re.M)
-        if seen != [f"w/{i:02}" for i in range(20)]:
-            raise Failure(f"events {seen}")
+        check_equal("events", seen, [f"w/{i:02}" for i in range(20)])
     finally:
         watch.close()
 
@@ -133,8 +116,7 @@ def test_interactive_watches_share_a_stream(member):
         put_until_seen(member, watch, "i/b")
         watch.say("progress")
         wait_for("progress", lambda: "progress notify: " in watch.text())
-        if "Invalid command nonsense (only support watch)" not in watch.text():
-            raise Failure(watch.text())
+        check("Invalid command nonsense (only support watch)" in watch.text(), watch.text())
     finally:
         watch.close()
 
@@ -149,7 +131,7 @@ def test_a_watch_runs_a_command_at_each_event(member):
 
 
 def test_a_kept_lease_outlives_a_killed_server(member):
-    lease = ctl(member, "lease", "grant", "2").stdout.split()[1].decode()
+    lease = ctl(member, "lease", "grant", "2").out.split()[1].decode()
     expect(ctl(member, "put", "leased", "x", f"--lease={lease}"), "OK\n")
     keeper = Running(member, "lease", "keep-alive", lease)
     try:
@@ -167,28 +149,28 @@ def test_a_kept_lease_outlives_a_killed_server(member):
 
 def test_no_server_is_told_in_time(member):
     start = time.monotonic()
-    dead = run(CTL, "--endpoints=127.0.0.1:1", "--command-timeout=1s", "get", "a")
-    if dead.returncode != 1 or dead.stderr != b"Error: context deadline exceeded\n" or time.monotonic() - start > 5:
-        raise Failure(f"{dead.returncode} {dead.stderr} after {time.monotonic() - start:.1f} s")
-    expect(run(CTL, f"--endpoints=127.0.0.1:1,{member.endpoint}", "get", "none"), "")
+    dead = run(KEDGECTL, "--endpoints=127.0.0.1:1", "--command-timeout=1s", "get", "a")
+    took = time.monotonic() - start
+    good = dead.status == 1 and dead.errors == b"Error: context deadline exceeded\n" and took <= 5
+    check(good, f"{dead.status} {dead.errors} after {took:.1f} s")
+    expect(run(KEDGECTL, f"--endpoints=127.0.0.1:1,{member.endpoint}", "get", "none"), "")
 
 
 def test_large_values_come_back_whole(member):
     value = os.urandom(1_400_000)
     expect(ctl(member, "put", "large", text=value), "OK\n")
-    if ctl(member, "get", "large", "--print-value-only").stdout != value + b"\n":
-        raise Failure("another value")
+    check(ctl(member, "get", "large", "--print-value-only").out == value + b"\n", "another value")
 
 
 def masked(result):
     """What must be the same: without log lines, times, usage texts and the programs' names."""
-    out = re.sub(rb"[0-9.]+(ns|ms|s|\xc2\xb5s)\b", b"<TIME>", result.stdout)
+    out = re.sub(rb"[0-9.]+(ns|ms|s|\xc2\xb5s)\b", b"<TIME>", result.out)
     out = re.sub(rb" +", b" ", re.sub("(?:─)+".encode(), "─".encode(), out))
     out = re.sub(rb"remaining\(\d+s\)", b"remaining(<LEFT>)", out)
     out = re.sub(rb"(\"TTL\" : |\"ttl\":)\d+", rb"\1<LEFT>", out)
-    err = b"\n".join(line for line in result.stderr.split(b"\n") if not line.startswith(b"{"))
+    err = b"\n".join(line for line in result.errors.split(b"\n") if not line.startswith(b"{"))
     err = re.sub(rb"\nUsage:.*", b"", err, flags=re.S).strip().replace(b"kedgectl", b"etcdctl")
-    return result.returncode, out, err
+    return result.status, out, err
 
 
 def compare(member, args, text, differences):
@@ -199,9 +181,11 @@ def compare(member, args, text, differences):
 
 
 def test_prints_what_etcdctl_prints(member):
+    if not is_there(ETCDCTL):
+        raise Skipped(f"no {ETCDCTL}")
     for key, value in [("k1", "x y"), ("k2", "2"), ("k1", "x y"), ("bin", "\x01\u00ff\"q\"\n"), ("uni", "ä€😀")]:
         expect(ctl(member, "put", key, value), "OK\n")
-    lease = ctl(member, "lease", "grant", "1000").stdout.split()[1].decode()
+    lease = ctl(member, "lease", "grant", "1000").out.split()[1].decode()
     expect(ctl(member, "put", "k3", "v", f"--lease={lease}"), "OK\n")
     differences = []
     for case in TWIN_CASES:
@@ -213,8 +197,7 @@ def test_prints_what_etcdctl_prints(member):
     for text in TWIN_TXNS:
         for output in FORMATS:
             compare(member, ["txn", "-w", output], text.encode(), differences)
-    if differences:
-        raise Failure("\n".join(differences))
+    check(not differences, "\n".join(differences))
 
 
 def variable_cases():
@@ -239,45 +222,28 @@ def test_every_flag_of_all_commands_has_its_variable(member):
         flags = [] if name == "ETCDCTL_ENDPOINTS" else [f"--endpoints={member.endpoint}"]
         flags += [] if name == "ETCDCTL_COMMAND_TIMEOUT" else ["--command-timeout=500ms"]
         flags += [] if name == "ETCDCTL_DEBUG" else ["--debug"]
-        for program in [CTL, ETCDCTL] if os.access(ETCDCTL, os.X_OK) else [CTL]:
+        for program in [KEDGECTL, ETCDCTL] if is_there(ETCDCTL) else [KEDGECTL]:
             if program == ETCDCTL and name == "ETCDCTL_USER":  # would ask for a password
                 continue
-            said = run(program, *flags, "endpoint", "health", env={name: value}).stderr.decode()
-            if f"{name}={shown}\n" not in said:
-                raise Failure(f"{program}: {name}={value} was not taken:\n{said}")
+            said = run(program, *flags, "endpoint", "health", env={name: value}).errors.decode()
+            check(f"{name}={shown}\n" in said, f"{program}: {name}={value} was not taken:\n{said}")
         if name in ("ETCDCTL_USER", "ETCDCTL_CACERT", "ETCDCTL_DISCOVERY_SRV"):
             flag = name[len("ETCDCTL_"):].lower().replace("_", "-")
-            if not said.endswith(f"Error: --{flag}: not supported by kedge yet\n") and program == CTL:
-                raise Failure(f"{name}: {said}")
-    if count < 20:
-        raise Failure(f"only {count} variables")
-    both = run(CTL, f"--endpoints={member.endpoint}", "get", "a", env={"ETCDCTL_ENDPOINTS": "127.0.0.1:1"})
-    if both.returncode != 1 or b"ETCDCTL_ENDPOINTS" not in both.stderr:
-        raise Failure(f"flag and variable: {both}")
+            check(said.endswith(f"Error: --{flag}: not supported by kedge yet\n") or program != KEDGECTL, f"{name}: {said}")
+    check(count >= 20, f"only {count} variables")
+    both = run(KEDGECTL, f"--endpoints={member.endpoint}", "get", "a", env={"ETCDCTL_ENDPOINTS": "127.0.0.1:1"})
+    check(both.status == 1 and b"ETCDCTL_ENDPOINTS" in both.errors, f"flag and variable: {both}")
 
 
 def main():
-    tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
-    passed, failed, skipped = 0, 0, 0
     member = Member()
     try:
         member.start()
-        for test in tests:
-            if test is test_prints_what_etcdctl_prints and not os.access(ETCDCTL, os.X_OK):
-                print(f"skipped {test.__name__}: no {ETCDCTL}")
-                skipped += 1
-                continue
-            try:
-                test(member)
-                passed += 1
-            except (Failure, subprocess.TimeoutExpired, RuntimeError, OSError) as error:
-                print(f"FAILED {test.__name__}: {error}")
-                failed += 1
+        for test in tally.scenarios(globals()):
+            tally.scenario(test, member)
     finally:
         member.close()
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -7,16 +7,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import kubernetes  # noqa: E402
+import kubernetes
+import tally
+from programs import KEDGE, KEDGECTL, KEDGEUTL, ROOT, environment, run
+from tally import check
 
-BIN = os.environ.get("KEDGE_BIN", "build")
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 DEPLOY = os.path.join(ROOT, "deploy", "kubernetes")
 
 
@@ -28,8 +27,8 @@ class Cluster:
         os.chmod(self.folder, 0o755)  # pods are other users
         self.bin = os.path.join(self.folder, "bin")
         os.mkdir(self.bin)
-        for program in ("kedge", "kedgectl", "kedgeutl"):
-            shutil.copy(os.path.join(BIN, program), self.bin)
+        for program in (KEDGE, KEDGECTL, KEDGEUTL):
+            shutil.copy(program, self.bin)
         tools = os.path.join(self.folder, "tools")
         os.mkdir(tools)
         with open(os.path.join(tools, "kubectl"), "w", encoding="utf-8") as f:
@@ -43,8 +42,7 @@ class Cluster:
         """Runs a shell script at the root of the repository; gives what it printed."""
         done = subprocess.run(["sh", "-ec", script], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120,
                               check=False)  # fmt: skip
-        if (done.returncode == 0) != good:
-            raise AssertionError(f"status {done.returncode} of\n{script}\n{done.stdout}{done.stderr}")
+        check((done.returncode == 0) == good, f"status {done.returncode} of\n{script}\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
     def page(self, page):
@@ -60,12 +58,10 @@ class Cluster:
         return kubernetes.Kube(self.folder)
 
     def ctl(self, member, *words):
-        env = {"ETCDCTL_ENDPOINTS": f"http://{self.kube().address(f'kedge-{member}')}:2379"}
-        done = subprocess.run([os.path.join(BIN, "kedgectl"), *words], env=os.environ | env, capture_output=True, text=True,
-                              timeout=60, check=False)  # fmt: skip
-        if done.returncode != 0:
-            raise AssertionError(f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        env = environment(ETCDCTL_ENDPOINTS=f"http://{self.kube().address(f'kedge-{member}')}:2379")
+        result = run(KEDGECTL, *words, env=env)
+        check(result.status == 0, f"{words}: {result}")
+        return result.out
 
     def edit(self, name, old, new):
         path = os.path.join(self.manifests, name)
@@ -278,24 +274,12 @@ def test_a_missing_config_map_keeps_a_restore_from_starting(c):
 
 
 def main():
-    passed = failed = 0
     cluster = Cluster()
     try:
-        for name, test in list(globals().items()):
-            if not name.startswith("test_"):
-                continue
-            try:
-                test(cluster)
-                passed += 1
-            except Exception as error:  # one cluster for all: what follows may fail too
-                failed += 1
-                print(f"FAILED {name}: {type(error).__name__}: {error}")
-                break
+        tally.in_turn(tally.scenarios(globals()), cluster)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -10,19 +10,9 @@ import time
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
 from cluster import Cluster, Stubs
-
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
+from tally import expect
 
 
 def failure(call):
@@ -32,11 +22,6 @@ def failure(call):
         return "OK", call(), time.monotonic() - begin
     except grpc.RpcError as error:
         return error.code().name, error.details(), time.monotonic() - begin
-
-
-def followers(cluster):
-    leader = cluster.leader()
-    return [m for m in cluster.running() if m is not leader]
 
 
 def put(stubs, key=b"k", timeout=20):
@@ -51,7 +36,7 @@ def keepalive(stubs, lease):
 
 
 def test_leases_through_any_member(cluster):
-    with Stubs(followers(cluster)[0]) as s:
+    with Stubs(cluster.followers()[0]) as s:
         lease = s.lease.LeaseGrant(pb.LeaseGrantRequest(TTL=5), timeout=10).ID
         s.kv.Put(pb.PutRequest(key=b"leased", value=b"v", lease=lease), timeout=10)
     for i in range(4):
@@ -61,7 +46,7 @@ def test_leases_through_any_member(cluster):
             expect("a keepalive through any member", ttl == 5, ttl)
             left = s.lease.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=lease, keys=True), timeout=10)
             expect("time to live through any member", 3 <= left.TTL <= 5 and list(left.keys) == [b"leased"], left)
-    with Stubs(followers(cluster)[0]) as s:
+    with Stubs(cluster.followers()[0]) as s:
         expect("a keepalive of no lease", keepalive(s, 12345) == 0)
         expect("time to live of no lease", s.lease.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=12345), timeout=10).TTL == -1)
         time.sleep(7)
@@ -70,7 +55,7 @@ def test_leases_through_any_member(cluster):
 
 def test_a_lease_lives_on_when_its_leader_dies(cluster):
     leader = cluster.leader()
-    other = followers(cluster)[0]
+    other = cluster.followers()[0]
     with Stubs(other) as s:
         lease = s.lease.LeaseGrant(pb.LeaseGrantRequest(TTL=3), timeout=10).ID
         leader.kill()
@@ -87,7 +72,7 @@ def test_a_lease_lives_on_when_its_leader_dies(cluster):
 
 def test_a_leader_that_is_stopped_hands_over_first(cluster):
     leader = cluster.leader()
-    other = followers(cluster)[0]
+    other = cluster.followers()[0]
     gaps, stopped = [], threading.Event()
 
     def write():
@@ -114,7 +99,7 @@ def test_a_leader_that_is_stopped_hands_over_first(cluster):
 def test_a_killed_leader_is_replaced_soon(cluster):
     for _ in range(3):
         leader = cluster.leader()
-        other = followers(cluster)[0]
+        other = cluster.followers()[0]
         leader.kill()
         begin = time.monotonic()
         with Stubs(other) as s:
@@ -166,7 +151,7 @@ def test_restarts_one_after_the_other_cost_nobody_an_error(cluster):
 
 
 def test_without_a_quorum(cluster):
-    with Stubs(followers(cluster)[0]) as s:
+    with Stubs(cluster.followers()[0]) as s:
         put(s, b"old")
     watched = {}
 
@@ -186,7 +171,7 @@ def test_without_a_quorum(cluster):
                 watched[name] = (error.code().name, error.details())
             over.set()
 
-    left = followers(cluster)[0]
+    left = cluster.followers()[0]
     threads = [threading.Thread(target=watch, args=("asks", (("hasleader", "true"),))),
                threading.Thread(target=watch, args=("does not ask", ()))]
     for thread in threads:
@@ -244,13 +229,11 @@ def main():
     cluster = Cluster(3, program=sys.argv[1] if len(sys.argv) > 1 else None)
     try:
         cluster.start()
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                test(cluster)
+        for test in tally.scenarios(globals()):
+            test(cluster)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-sys.exit(main())
+main()

@@ -2,33 +2,22 @@
 """kedgectl check perf and check datascale: what they print, that they leave nothing behind, also when they are interrupted, and
 that they begin only where none of their keys are."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from member import Member  # noqa: E402
-
-BIN = os.environ.get("KEDGE_BIN", "build")
-CTL = os.path.join(BIN, "kedgectl")
+import tally
+from member import Member
+from programs import KEDGECTL, begin, ended, kedgectl
+from tally import check, wait_for
 
 
-class Failure(Exception):
-    pass
-
-
-def ctl(member, *args):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
-    return subprocess.run([CTL, f"--endpoints={member.endpoint}", *args], capture_output=True, text=True, errors="replace",
-                          timeout=120, env=clean)  # fmt: skip
+def ctl(member, *arguments):
+    return kedgectl(*arguments, endpoints=member.endpoint, timeout=120, errors="replace")
 
 
 def expect(result, status, pattern):
-    if result.returncode != status or not re.fullmatch(pattern, result.stdout + result.stderr, re.S):
-        raise Failure(f"expected {status} and {pattern!r}, got {result.returncode} and {result.stdout + result.stderr!r}")
+    good = result.status == status and re.fullmatch(pattern, result.out + result.errors, re.S)
+    check(good, f"expected {status} and {pattern!r}, got {result}")
 
 
 def expect_no_keys(member):
@@ -45,17 +34,13 @@ def test_datascale_tells_the_memory_and_leaves_nothing(member):
 
 
 def test_an_interrupted_perf_judges_what_it_has_and_leaves_nothing(member):
-    process = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", "check", "perf", "--load=small"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    end = time.monotonic() + 30
-    while ctl(member, "get", "/etcdctl-check-perf/", "--prefix", "--limit=1", "--keys-only").stdout == "":
-        if time.monotonic() > end:
-            raise Failure("no key is written")
+    process = begin(KEDGECTL, f"--endpoints={member.endpoint}", "check", "perf", "--load=small")
+    wait_for("a key", lambda: ctl(member, "get", "/etcdctl-check-perf/", "--prefix", "--limit=1", "--keys-only").out)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
-    verdict = "PASS" if process.returncode == 0 else "FAIL"
-    if not re.search(rf"writes/s\n.*equest took.*tddev .*\n{verdict}\n$", out, re.S) or " / 60 [" not in errors:
-        raise Failure(f"{process.returncode} {out!r} {errors!r}")
+    status, out, errors = ended(process, 30)
+    verdict = "PASS" if status == 0 else "FAIL"
+    good = re.search(rf"writes/s\n.*equest took.*tddev .*\n{verdict}\n$", out, re.S) and " / 60 [" in errors
+    check(good, f"{status} {out!r} {errors!r}")
     expect_no_keys(member)
 
 
@@ -74,23 +59,14 @@ def test_a_load_that_is_not_known_is_refused(member):
 
 
 def main():
-    tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
-    passed = failed = 0
     member = Member()
     try:
         member.start()
-        for test in tests:
-            try:
-                test(member)
-                passed += 1
-            except (Failure, subprocess.TimeoutExpired) as error:
-                failed += 1
-                print(f"FAILED {test.__name__}: {error}")
+        for test in tally.scenarios(globals()):
+            tally.scenario(test, member)
     finally:
         member.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

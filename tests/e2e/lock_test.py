@@ -5,52 +5,29 @@ that is stopped while calls wait. Where the official etcdctl has been built it m
 import os
 import signal
 import subprocess
-import sys
 import time
-import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from member import Member  # noqa: E402
-
-CTL = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
-ETCDCTL = os.environ.get("ETCDCTL", "build/interop/bin/etcdctl")
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
+import tally
+from gateway import post
+from member import Member
+from programs import ETCDCTL, KEDGECTL, begin, ended, is_there
+from tally import check, check_equal, wait_for
 
 
-class Failure(Exception):
-    pass
+def start(member, *args, program=KEDGECTL):
+    return begin(program, f"--endpoints={member.endpoint}", *args)
 
 
-def start(member, *args, program=CTL):
-    return subprocess.Popen([program, f"--endpoints={member.endpoint}", *args], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)  # fmt: skip
-
-
-def run(member, *args, program=CTL):
-    process = start(member, *args, program=program)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        raise Failure(f"{what}: {got!r}, expected {wanted!r}")
+def run(member, *args, program=KEDGECTL):
+    return ended(start(member, *args, program=program), 30)
 
 
 def keys(member, prefix):
     return [key for key in run(member, "get", prefix, "--prefix", "--keys-only")[1].split("\n") if key]
 
 
-def wait_for(what, condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise Failure(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
-
-
 def wait_for_keys(member, prefix, count):
-    wait_for(f"{count} keys {prefix}", lambda: len(keys(member, prefix)) == count)
+    wait_for(f"{count} keys {prefix}", lambda: len(keys(member, prefix)) == count, 20)
 
 
 def test_a_command_runs_under_the_lock_and_its_end_is_kedgectls(member):
@@ -63,41 +40,41 @@ def test_a_command_runs_under_the_lock_and_its_end_is_kedgectls(member):
     wanted = [(0, "held\n", None), (3, "", "Error: exit status 3\n"), (255, "", "Error: signal: killed\n")]
     for line, expected in zip(lines, wanted):
         status, out, err = run(member, *line)
-        expect(line, (status, out, expected[2] and err), expected)
-    if os.path.exists(ETCDCTL):
+        check_equal(line, (status, out, expected[2] and err), expected)
+    if is_there(ETCDCTL):
         for line in lines:
             ours, theirs = run(member, *line), run(member, *line, program=ETCDCTL)
-            expect(line, (ours[0], ours[1], ours[2].split("\n")[0]), (theirs[0], theirs[1], theirs[2].split("\n")[0]))
-    expect("keys that are left", keys(member, "a/"), [])
+            check_equal(line, (ours[0], ours[1], ours[2].split("\n")[0]), (theirs[0], theirs[1], theirs[2].split("\n")[0]))
+    check_equal("keys that are left", keys(member, "a/"), [])
 
 
 def test_one_at_a_time(member):
     path = os.path.join(member.folder, "turns")
     command = f"echo in >>{path}; sleep 0.05; echo out >>{path}"
-    programs = [CTL] * 4 + ([ETCDCTL] * 2 if os.path.exists(ETCDCTL) else [])
+    programs = [KEDGECTL] * 4 + ([ETCDCTL] * 2 if is_there(ETCDCTL) else [])
     turns = [start(member, "lock", "q", "--", "sh", "-c", command, program=program) for program in programs]
     for turn in turns:
-        expect("a turn", (turn.communicate(timeout=60)[1], turn.returncode), ("", 0))
+        check_equal("a turn", (turn.communicate(timeout=60)[1], turn.returncode), ("", 0))
     with open(path) as f:
-        expect("turns", f.read(), "in\nout\n" * len(programs))
+        check_equal("turns", f.read(), "in\nout\n" * len(programs))
 
 
 def test_a_signal_gives_the_lock_back(member):
     holder = start(member, "lock", "s")
     key = holder.stdout.readline().strip()
-    expect("the holder's key", keys(member, "s/"), [key])
+    check_equal("the holder's key", keys(member, "s/"), [key])
     waiter, command = start(member, "lock", "s"), start(member, "lock", "c", "sleep", "60")
     wait_for_keys(member, "s/", 2)
     wait_for_keys(member, "c/", 1)
     time.sleep(0.2)  # for the command to be there
     waiter.send_signal(signal.SIGTERM)
-    expect("who waited", (*waiter.communicate(timeout=30), waiter.returncode), ("", "Error: context canceled\n", 1))
+    check_equal("who waited", (*waiter.communicate(timeout=30), waiter.returncode), ("", "Error: context canceled\n", 1))
     command.send_signal(signal.SIGINT)
-    expect("its command", (*command.communicate(timeout=30), command.returncode), ("", "Error: signal: killed\n", 255))
-    expect("keys", keys(member, "s/"), [key])
+    check_equal("its command", (*command.communicate(timeout=30), command.returncode), ("", "Error: signal: killed\n", 255))
+    check_equal("keys", keys(member, "s/"), [key])
     holder.send_signal(signal.SIGINT)
-    expect("the holder", (holder.communicate(timeout=30)[1], holder.returncode), ("", 0))
-    expect("keys that are left", keys(member, "s/") + keys(member, "c/"), [])
+    check_equal("the holder", (holder.communicate(timeout=30)[1], holder.returncode), ("", 0))
+    check_equal("keys that are left", keys(member, "s/") + keys(member, "c/"), [])
 
 
 def test_a_holder_that_dies_loses_the_lock_with_its_lease(member):
@@ -106,30 +83,30 @@ def test_a_holder_that_dies_loses_the_lock_with_its_lease(member):
     waiter = start(member, "lock", "d", "echo", "mine")
     wait_for_keys(member, "d/", 2)
     time.sleep(3)  # the lease is kept alive
-    expect("while the holder lives", waiter.poll(), None)
+    check_equal("while the holder lives", waiter.poll(), None)
     holder.kill()
     holder.communicate()
-    expect("afterwards", waiter.communicate(timeout=30)[0], "mine\n")
+    check_equal("afterwards", waiter.communicate(timeout=30)[0], "mine\n")
 
 
 def test_elections_and_who_observes_them(member):
     observer = start(member, "elect", "-l", "e")
     one = start(member, "elect", "e", "one")
     one_key = one.stdout.readline().strip()
-    expect("the first", one.stdout.readline(), "one\n")
+    check_equal("the first", one.stdout.readline(), "one\n")
     two = start(member, "elect", "e", "two")
     wait_for_keys(member, "e/", 2)
-    expect("observed", observer.stdout.readline() + observer.stdout.readline(), f"{one_key}\none\n")
+    check_equal("observed", observer.stdout.readline() + observer.stdout.readline(), f"{one_key}\none\n")
     one.send_signal(signal.SIGINT)
-    expect("the first's end", (one.communicate(timeout=30)[1], one.returncode), ("", 0))
+    check_equal("the first's end", (one.communicate(timeout=30)[1], one.returncode), ("", 0))
     two_key = two.stdout.readline().strip()
-    expect("the second", two.stdout.readline(), "two\n")
-    expect("observed", observer.stdout.readline() + observer.stdout.readline(), f"{two_key}\ntwo\n")
+    check_equal("the second", two.stdout.readline(), "two\n")
+    check_equal("observed", observer.stdout.readline() + observer.stdout.readline(), f"{two_key}\ntwo\n")
     two.send_signal(signal.SIGTERM)
-    expect("the second's end", (two.communicate(timeout=30)[1], two.returncode), ("", 0))
-    expect("keys that are left", keys(member, "e/"), [])
+    check_equal("the second's end", (two.communicate(timeout=30)[1], two.returncode), ("", 0))
+    check_equal("keys that are left", keys(member, "e/"), [])
     observer.send_signal(signal.SIGINT)
-    expect("the observer", (observer.communicate(timeout=30)[1], observer.returncode), ("", 0))
+    check_equal("the observer", (observer.communicate(timeout=30)[1], observer.returncode), ("", 0))
 
 
 def test_a_lock_is_kept_over_a_restart_of_the_server(member):
@@ -139,62 +116,45 @@ def test_a_lock_is_kept_over_a_restart_of_the_server(member):
     wait_for_keys(member, "r/", 2)
     member.kill()
     member.start()
-    expect("the holder's key", keys(member, "r/")[0], key)
-    expect("the holder", holder.poll(), None)
-    expect("who waits", waiter.poll(), None)
+    check_equal("the holder's key", keys(member, "r/")[0], key)
+    check_equal("the holder", holder.poll(), None)
+    check_equal("who waits", waiter.poll(), None)
     holder.send_signal(signal.SIGINT)
-    expect("the holder's end", (holder.communicate(timeout=30)[1], holder.returncode), ("", 0))
-    expect("who waited", waiter.communicate(timeout=30)[0], "after\n")
+    check_equal("the holder's end", (holder.communicate(timeout=30)[1], holder.returncode), ("", 0))
+    check_equal("who waited", waiter.communicate(timeout=30)[0], "after\n")
 
 
 def test_the_server_stops_while_calls_wait(member):
-    def post(path, body):
+    def call(path, body):
         url = f"http://{member.endpoint}/v3/{path}"
         return subprocess.Popen(["curl", "-s", "-m", "30", "-d", body, url], stdout=subprocess.PIPE, text=True)
 
-    with urllib.request.urlopen(f"http://{member.endpoint}/v3/lock/lock", b'{"name":"dw=="}', timeout=10) as answer:
-        answer.read()
-    calls = [post("lock/lock", '{"name":"dw=="}'), post("election/observe", '{"name":"dw=="}')]
-    calls.append(post("election/observe", '{"name":"bm9ib2R5"}'))
+    post(member, "lock/lock", {"name": "dw=="})
+    calls = [call("lock/lock", '{"name":"dw=="}'), call("election/observe", '{"name":"dw=="}')]
+    calls.append(call("election/observe", '{"name":"bm9ib2R5"}'))
     wait_for_keys(member, "w/", 2)
     waiter = start(member, "lock", "w")
     wait_for_keys(member, "w/", 3)
     begun = time.monotonic()
-    expect("the server's end", member.stop(), -signal.SIGTERM)
-    if time.monotonic() - begun > 4:
-        raise Failure(f"the server took {time.monotonic() - begun} s to stop")
-    for call in calls:
-        said = call.communicate(timeout=30)[0]
-        expect(f"a call ends with {said}", "etcdserver: server stopped" in said, True)
+    check_equal("the server's end", member.stop(), -signal.SIGTERM)
+    check(time.monotonic() - begun <= 4, f"the server took {time.monotonic() - begun} s to stop")
+    for waiting in calls:
+        said = waiting.communicate(timeout=30)[0]
+        check("etcdserver: server stopped" in said, f"a call ends with {said}")
     member.start()
     waiter.send_signal(signal.SIGINT)
     waiter.communicate(timeout=30)
 
 
-TESTS = [
-    test_a_command_runs_under_the_lock_and_its_end_is_kedgectls, test_one_at_a_time, test_a_signal_gives_the_lock_back,
-    test_a_holder_that_dies_loses_the_lock_with_its_lease, test_elections_and_who_observes_them,
-    test_a_lock_is_kept_over_a_restart_of_the_server, test_the_server_stops_while_calls_wait,
-]  # fmt: skip
-
-
 def main():
-    failed = 0
     member = Member().start()
     try:
-        for test in TESTS:
-            try:
-                test(member)
-            except Exception as error:  # noqa: BLE001
-                failed += 1
-                print(f"{test.__name__}: {error}\n{member.output(8)}")
-                if not member.running():
-                    member.start()
+        for test in tally.scenarios(globals()):
+            if not tally.scenario(test, member, state=lambda: member.output(8)) and not member.running():
+                member.start()
     finally:
         member.close()
-    print(f"lock: {len(TESTS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -9,6 +9,8 @@ import tempfile
 import time
 import urllib.request
 
+import programs
+
 
 def free_port():
     with socket.socket() as s:
@@ -21,7 +23,7 @@ class Member:
 
     def __init__(self, *flags, program=None, name="m1"):
         self.name = name
-        self.program = program or os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedge")
+        self.program = program or programs.KEDGE
         self.folder = tempfile.mkdtemp(prefix="kedge-e2e.")
         self.data = os.path.join(self.folder, "data")
         self.port, self.peer_port = free_port(), free_port()
@@ -45,7 +47,7 @@ class Member:
              f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
              f"--initial-cluster={self.initial}", f"--initial-cluster-state={self.state}", *self.flags],
             stdout=self.log, stderr=self.log,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("KEDGE_", "ETCD"))} | self.environment)
+            env=programs.environment(**self.environment))
 
     def wait_ready(self, wait=60):
         client = f"http://{self.endpoint}"
@@ -77,6 +79,11 @@ class Member:
                 self.kill()
                 raise
         return self.process.returncode if self.process else None
+
+    def anonymous_kb(self):
+        """Memory that is no file's."""
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
 
     def output(self, lines=30):
         self.log.flush()

@@ -2,25 +2,12 @@
 """URLs of members that are none (PR9174): an addition is refused as etcd 3.7.1 refuses it; an update too, which etcd takes,
 and then members end over it."""
 
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
+
 from cluster import Stubs
 from member import Member
-
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
+from tally import end, expect
 
 
 def refused(what, call):
@@ -52,5 +39,4 @@ try:
     expect("stop", member.stop() in (0, -15))
 finally:
     member.close()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+end()

@@ -11,11 +11,12 @@ import shutil
 import sys
 import time
 import urllib.error
-import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
 from cluster import Cluster
+from gateway import b64, post
 from member import free_port
+from tally import check, until
 
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else None
 OWN = PROGRAM is None or os.path.basename(PROGRAM).startswith("kedge")
@@ -29,17 +30,10 @@ class Refused(Exception):
     """An error of the server's: code and text."""
 
 
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
 def call(member, path, request=None, timeout=15):
     """Through the JSON gateway: Debian's stubs are older than learners."""
-    url = f"http://{member.endpoint}/v3/{path}"
     try:
-        with urllib.request.urlopen(url, json.dumps(request or {}).encode(), timeout=timeout) as answer:
-            return json.load(answer)
+        return post(member, path, request or {}, timeout)
     except urllib.error.HTTPError as error:
         body = json.load(error)
         raise Refused(body["code"], body["message"]) from error
@@ -90,25 +84,19 @@ def remove(cluster, identity):
 
 
 def ended(member, status, text, wait=20):
-    end = time.monotonic() + wait
-    while member.running() and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: not member.running(), wait)
     check(not member.running(), f"{member.name} still runs")
     check(member.process.returncode == status,
           f"{member.name} ended with {member.process.returncode}, not {status}:\n{member.output(20)}")
     check(text in member.output(200), f"{member.name} does not say {text!r}:\n{member.output(5)}")
 
 
-def encoded(text):
-    return base64.b64encode(text.encode()).decode()
-
-
 def put(member, key, value="x"):
-    eventually(member, "kv/put", {"key": encoded(key), "value": encoded(value)})
+    eventually(member, "kv/put", {"key": b64(key), "value": b64(value)})
 
 
 def get(member, key, serializable=False):
-    kvs = eventually(member, "kv/range", {"key": encoded(key), "serializable": serializable}).get("kvs")
+    kvs = eventually(member, "kv/range", {"key": b64(key), "serializable": serializable}).get("kvs")
     return base64.b64decode(kvs[0]["value"]).decode() if kvs else None
 
 
@@ -133,7 +121,7 @@ def test_what_is_refused(cluster):
     refused(PRECONDITION, "etcdserver: can only promote a learner member", one, "cluster/member/promote",
             {"ID": identities["m1"]})
     leader = cluster.leader()
-    follower = next(m for m in cluster.members if m is not leader)
+    follower = cluster.followers()[0]
     move = "maintenance/transfer-leadership"
     refused(PRECONDITION, "etcdserver: bad leader transferee", leader, move, {"targetID": "17"})
     refused(PRECONDITION, "etcdserver: not leader", follower, move, {"targetID": identities[leader.name]})
@@ -181,8 +169,8 @@ def test_a_learner_serves_little_and_becomes_a_voter(cluster):
     while ids(cluster).get(learner.name) != identity and time.monotonic() < end:
         time.sleep(0.05)
     check(get(learner, "before", serializable=True) == "x", "the learner lacks a key")
-    refused(PRECONDITION, LEARNERS_DO_NOT, learner, "kv/range", {"key": encoded("before")})
-    refused(PRECONDITION, LEARNERS_DO_NOT, learner, "kv/put", {"key": encoded("before")})
+    refused(PRECONDITION, LEARNERS_DO_NOT, learner, "kv/range", {"key": b64("before")})
+    refused(PRECONDITION, LEARNERS_DO_NOT, learner, "kv/put", {"key": b64("before")})
     refused(PRECONDITION, LEARNERS_DO_NOT, learner, "cluster/member/list")
     check(call(learner, "maintenance/status").get("isLearner"), "the learner's status does not say so")
     # which has to ask the leader:
@@ -329,34 +317,17 @@ def test_one_member_goes_on_alone_and_the_cluster_grows_again(cluster):
 
 
 KEDGES = [test_a_wiped_member_is_told_how_to_come_back, test_a_member_on_an_old_copy_of_its_data_ends]
-TESTS = [test_what_is_refused, test_members_that_never_started_count_against_further_ones,
-         test_no_change_may_cost_the_quorum, test_a_learner_serves_little_and_becomes_a_voter,
-         test_leadership_goes_where_it_is_told, test_a_removed_member_ends_and_stays_away, test_a_member_may_move,
-         test_all_members_are_there_after_a_restart, test_a_wiped_member_is_told_how_to_come_back,
-         test_a_member_on_an_old_copy_of_its_data_ends, test_who_does_not_fit_cannot_join, test_one_member_goes_on_alone_and_the_cluster_grows_again]
 
 
 def main():
-    passed = failed = 0
     cluster = Cluster(3, "--snapshot-count=100", program=PROGRAM)
     try:
         cluster.start()
-        for test in TESTS:
-            if test in KEDGES and not OWN:
-                continue
-            begun = time.monotonic()
-            test(cluster)
-            passed += 1
-            print(f"{test.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
-    except Exception as error:  # each builds on the cluster that the one before left
-        failed = 1
-        print(f"{type(error).__name__}: {error}")
-        for member in cluster.members:
-            print(f"--- {member.name}{'' if member.running() else ' (ended)'}\n{member.output(12)[:4000]}")
+        tests = [test for test in tally.scenarios(globals()) if OWN or test not in KEDGES]
+        tally.in_turn(tests, cluster, state=cluster.last_words)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return failed
+    tally.end()
 
 
-sys.exit(main())
+main()

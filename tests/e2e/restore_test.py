@@ -8,48 +8,31 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from member import Member  # noqa: E402
+import tally
+from member import Member
+from programs import ETCDUTL, KEDGECTL, KEDGEUTL, begin, ended, is_there, kedgeutl, run, said
+from tally import expect
 
-BIN = os.environ.get("KEDGE_BIN", "build")
-OFFICIAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/interop/bin")
 KEYS = 2000
-failed = passed = 0
-
-
-def run(program, *args, folder=BIN):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
-    done = subprocess.run([os.path.join(folder, program), *args], capture_output=True, text=True, timeout=120, env=clean)
-    return done.returncode, done.stdout, done.stderr
-
-
-def expect(what, good, got=None):
-    global failed, passed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(f"FAILED {what}: got {got!r}")
 
 
 def good(what, result):
-    expect(what, result[0] == 0, result)
-    return result[1]
+    expect(what, result.status == 0, result)
+    return result.out
 
 
-def status(path, program="kedgeutl", folder=BIN):
-    return json.loads(good(f"{program} snapshot status {path}", run(program, "-w", "json", "snapshot", "status", path, folder=folder)))
+def status(path, program=KEDGEUTL):
+    return json.loads(good(f"{program} snapshot status {path}", run(program, "-w", "json", "snapshot", "status", path)))
 
 
 def make_snapshot(member, path):
     """Some thousand keys of different sizes, deletes, a compaction, leases."""
-    ctl = ("kedgectl", f"--endpoints={member.endpoint}")
+    ctl = (KEDGECTL, f"--endpoints={member.endpoint}")
     for start in range(0, KEYS, 100):
         lines = "".join(f'put k{i % 700:04} "{"v" * (i % 900)}{i}"\n' for i in range(start, start + 100))
-        done = subprocess.run([os.path.join(BIN, ctl[0]), ctl[1], "txn"], input="\n" + lines + "\n\n", text=True, capture_output=True, timeout=60)
-        if done.returncode != 0:
-            sys.exit(f"txn: {done.stderr}")
+        said(member, "txn", stdin="\n" + lines + "\n\n")
     good("a lease", run(*ctl, "lease", "grant", "1000"))
     good("deletes", run(*ctl, "del", "k001", "--prefix"))
     good("compaction", run(*ctl, "compaction", "12"))
@@ -63,7 +46,7 @@ def check_three_members(folder, path):
     try:
         for m in members:
             m.initial = initial
-            tool = ["kedgectl", "kedgeutl"][m is members[0]]
+            tool = [KEDGECTL, KEDGEUTL][m is members[0]]
             good(f"{tool} restore of {m.name}", run(tool, "snapshot", "restore", path, f"--data-dir={m.data}", f"--name={m.name}",
                  f"--initial-cluster={initial}", f"--initial-advertise-peer-urls={m.peer_url}", "--bump-revision=auto"))
             m.begin()
@@ -71,19 +54,19 @@ def check_three_members(folder, path):
             m.wait_ready()
         revision = status(path)["revision"] + 1000000000
         ends = ",".join(m.endpoint for m in members)
-        hashes = [x["HashKV"] for x in json.loads(good("hashkv", run("kedgectl", f"--endpoints={ends}", "-w", "json", "endpoint", "hashkv")))]
+        hashes = [x["HashKV"] for x in json.loads(good("hashkv", run(KEDGECTL, f"--endpoints={ends}", "-w", "json", "endpoint", "hashkv")))]
         expect("three members with one hash", len({(x["hash"], x["hash_revision"]) for x in hashes}) == 1, hashes)
         expect("the bumped revision", hashes[0]["hash_revision"] == revision, hashes[0])
-        expect("nothing of the old cluster's members", len(json.loads(good("members", run("kedgectl", f"--endpoints={ends}", "-w", "json", "member", "list")))["members"]) == 3)
-        one = ("kedgectl", f"--endpoints={members[0].endpoint}")
+        expect("nothing of the old cluster's members", len(json.loads(good("members", run(KEDGECTL, f"--endpoints={ends}", "-w", "json", "member", "list")))["members"]) == 3)
+        one = (KEDGECTL, f"--endpoints={members[0].endpoint}")
         expect("the last put", good("get", run(*one, "get", "last", "--print-value-only")) == "one\n")
         expect("old revisions are compacted", "has been compacted" in run(*one, "get", "last", f"--rev={revision - 1}")[2])
-        watch = subprocess.Popen([os.path.join(BIN, one[0]), one[1], "watch", "", "--prefix", f"--rev={revision}"], stdout=subprocess.PIPE)
+        watch = begin(*one, "watch", "", "--prefix", f"--rev={revision}")
         good("a put", run(*one, "put", "new", "1"))
-        expect("a watch from the bumped revision on begins with what comes next", watch.stdout.readline() == b"PUT\n" and watch.stdout.readline() == b"new\n")
+        expect("a watch from the bumped revision on begins with what comes next", watch.stdout.readline() == "PUT\n" and watch.stdout.readline() == "new\n")
         watch.kill()
-        watch.wait()
-        other = ("kedgectl", f"--endpoints={members[2].endpoint}")
+        ended(watch)
+        other = (KEDGECTL, f"--endpoints={members[2].endpoint}")
         got = json.loads(good("get from another", run(*other, "-w", "json", "get", "new")))["kvs"][0]
         expect("the next revision", got["mod_revision"] == revision + 1, got)
         lease = json.loads(good("leases", run(*other, "-w", "json", "lease", "list")))["leases"]
@@ -96,22 +79,22 @@ def check_three_members(folder, path):
 def check_killed(folder, path):
     """Whenever it ends, what has the final name is whole; and the next one works."""
     data, wal = os.path.join(folder, "killed"), os.path.join(folder, "killed-wal")
-    arguments = [os.path.join(BIN, "kedgeutl"), "snapshot", "restore", path, f"--data-dir={data}"]
+    arguments = ["snapshot", "restore", path, f"--data-dir={data}"]
     begun = time.monotonic()
-    good("a restore to time", run("kedgeutl", *arguments[1:]))
+    good("a restore to time", kedgeutl(*arguments))
     took, whole, rng = time.monotonic() - begun, status(os.path.join(data, "member/snap/db")), random.Random(5)
     shutil.rmtree(data)
     made = 0
     for i in range(24):
         more = [f"--wal-dir={wal}"] if i % 2 else []
-        p = subprocess.Popen([*arguments, *more], stderr=subprocess.DEVNULL)
+        p = begin(KEDGEUTL, *arguments, *more, stdout=None, stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0, took * 0.8))
         p.send_signal(signal.SIGKILL)
         p.wait()
         if os.path.exists(data):
             made += 1
         else:
-            result = run("kedgeutl", *arguments[1:], *more)
+            result = kedgeutl(*arguments, *more)
             expect(f"restore {i} after one that was killed", result[0] == 0, result)
         expect(f"restore {i} is whole", status(os.path.join(data, "member/snap/db"))["hash"] == whole["hash"])
         logs = wal if more else os.path.join(data, "member/wal")
@@ -125,37 +108,37 @@ def check_killed(folder, path):
 def check_stopped_member(member, folder):
     """Tools on the directory of a member that is stopped."""
     store = os.path.join(member.data, "member/snap/db")
-    expect("a db in use", "in use by another process" in run("kedgeutl", "snapshot", "restore", store, f"--data-dir={folder}/x")[2])
-    expect("defrag in use", run("kedgeutl", "--timeout=200ms", "defrag", f"--data-dir={member.data}")[0] == 2)
+    expect("a db in use", "in use by another process" in kedgeutl("snapshot", "restore", store, f"--data-dir={folder}/x")[2])
+    expect("defrag in use", kedgeutl("--timeout=200ms", "defrag", f"--data-dir={member.data}")[0] == 2)
     member.stop()
-    before, hash_before = status(store), good("hashkv", run("kedgeutl", "hashkv", store))
-    good("defrag", run("kedgeutl", "defrag", f"--data-dir={member.data}"))
+    before, hash_before = status(store), good("hashkv", kedgeutl("hashkv", store))
+    good("defrag", kedgeutl("defrag", f"--data-dir={member.data}"))
     after = status(store)
     expect("defrag keeps everything", {**before, "totalSize": 0} == {**after, "totalSize": 0}, (before, after))
     expect("defrag gives space back", after["totalSize"] <= before["totalSize"], (before, after))
-    expect("hashkv", good("hashkv", run("kedgeutl", "hashkv", store)) == hash_before)
-    good("migrate", run("kedgeutl", "migrate", f"--data-dir={member.data}", "--target-version=3.5"))
+    expect("hashkv", good("hashkv", kedgeutl("hashkv", store)) == hash_before)
+    good("migrate", kedgeutl("migrate", f"--data-dir={member.data}", "--target-version=3.5"))
     expect("3.5 has no version", status(store)["version"] == "", status(store))
-    result = run("kedgeutl", "snapshot", "restore", store, f"--data-dir={folder}/from-db", "--dry-run")
+    result = kedgeutl("snapshot", "restore", store, f"--data-dir={folder}/from-db", "--dry-run")
     expect("a dry restore of a db", result[0] == 0 and "a database of kedge" in result[1], result)
-    good("a restore of a db", run("kedgeutl", "snapshot", "restore", store, f"--data-dir={folder}/from-db"))
-    expect("check", "is whole" in good("check", run("kedgeutl", "check", f"{folder}/from-db")))
+    good("a restore of a db", kedgeutl("snapshot", "restore", store, f"--data-dir={folder}/from-db"))
+    expect("check", "is whole" in good("check", kedgeutl("check", f"{folder}/from-db")))
     member.start()
-    expect("a member of a defragmented store", "one" in good("get", run("kedgectl", f"--endpoints={member.endpoint}", "get", "last")))
+    expect("a member of a defragmented store", "one" in good("get", run(KEDGECTL, f"--endpoints={member.endpoint}", "get", "last")))
 
 
 def check_beside_etcdutl(folder, path):
-    if not os.path.exists(os.path.join(OFFICIAL, "etcdutl")):
+    if not is_there(ETCDUTL):
         print("etcdutl is not here: not compared")
         return
     cluster = ["--name=m2", "--initial-cluster=m1=http://127.0.0.1:1,m2=http://127.0.0.1:2", "--initial-advertise-peer-urls=http://127.0.0.1:2",
                "--initial-cluster-token=t"]
     for name, more in (("plain", []), ("bumped", ["--bump-revision=77", "--mark-compacted"])):
         ours, theirs = f"{folder}/ours-{name}", f"{folder}/theirs-{name}"
-        good("kedgeutl restore", run("kedgeutl", "snapshot", "restore", path, f"--data-dir={ours}", *cluster, *more))
-        good("etcdutl restore", run("etcdutl", "snapshot", "restore", path, f"--data-dir={theirs}", *cluster, *more, folder=OFFICIAL))
+        good("kedgeutl restore", kedgeutl("snapshot", "restore", path, f"--data-dir={ours}", *cluster, *more))
+        good("etcdutl restore", run(ETCDUTL, "snapshot", "restore", path, f"--data-dir={theirs}", *cluster, *more))
         mine = status(f"{ours}/member/snap/db")
-        other = status(f"{theirs}/member/snap/db", "etcdutl", OFFICIAL)
+        other = status(f"{theirs}/member/snap/db", ETCDUTL)
         expect(f"{name}: the same content, members and positions included", {**mine, "totalSize": 0} == {**other, "totalSize": 0}, (mine, other))
         names = [sorted(os.listdir(f"{d}/member/{sub}")) for d in (ours, theirs) for sub in ("wal",)]
         expect(f"{name}: the same log files", names[0] == names[1], names)
@@ -165,10 +148,10 @@ def check_beside_etcdutl(folder, path):
     copy = f"{folder}/copy.db"
     for revision in ("0", "15", "20", "11", "99999"):
         shutil.copy(path, copy)
-        mine, other = run("kedgeutl", "hashkv", path, f"--rev={revision}"), run("etcdutl", "hashkv", copy, f"--rev={revision}", folder=OFFICIAL)
+        mine, other = kedgeutl("hashkv", path, f"--rev={revision}"), run(ETCDUTL, "hashkv", copy, f"--rev={revision}")
         expect(f"hashkv at {revision}", mine == other, (mine, other))
     for form in ("simple", "fields", "json", "table"):
-        mine, other = run("kedgeutl", "-w", form, "snapshot", "status", path), run("etcdutl", "-w", form, "snapshot", "status", path, folder=OFFICIAL)
+        mine, other = kedgeutl("-w", form, "snapshot", "status", path), run(ETCDUTL, "-w", form, "snapshot", "status", path)
         expect(f"status as {form}", mine == other, (mine, other))
 
 
@@ -179,21 +162,19 @@ def main():
         member.start()
         make_snapshot(member, path)
         before = sorted(os.listdir(member.folder))
-        result = run("kedgeutl", "snapshot", "restore", path, "--dry-run")
+        result = kedgeutl("snapshot", "restore", path, "--dry-run")
         expect("a dry restore", result[0] == 0 and "can be restored" in result[1] and "--bump-revision=auto" in result[1], result)
         expect("it leaves nothing", sorted(os.listdir(member.folder)) == before)
-        expect("the old spelling without flags", "snapshot" in good("help", run("kedgectl", "snapshot", "restore", path)))
-        expect("the old spelling of status", good("status", run("kedgectl", "snapshot", "status", path)) == good("status", run("kedgeutl", "snapshot", "status", path)))
-        expect("bump without mark", run("kedgeutl", "snapshot", "restore", path, "--bump-revision=5")[0] == 128)
+        expect("the old spelling without flags", "snapshot" in good("help", run(KEDGECTL, "snapshot", "restore", path)))
+        expect("the old spelling of status", good("status", run(KEDGECTL, "snapshot", "status", path)) == good("status", kedgeutl("snapshot", "status", path)))
+        expect("bump without mark", kedgeutl("snapshot", "restore", path, "--bump-revision=5")[0] == 128)
         check_three_members(member.folder, path)
         check_killed(member.folder, path)
         check_beside_etcdutl(member.folder, path)
         check_stopped_member(member, member.folder)
     finally:
         member.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -10,7 +10,6 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,40 +18,23 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import programs
+import tally
 from cluster import Stubs
 from member import Member
+from programs import KEDGECTL, ended, kedgeutl
+from tally import check, wait_for
 
-CTL = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
-UTL = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgeutl")
-ENVIRONMENT = {"PATH": os.environ["PATH"]}
 PIECE = 32768
 
 
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def wait_for(what, condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, f"{what}: not within {seconds} s")
-        time.sleep(0.01)
-
-
 def begin(endpoint, path, *flags, **how):
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
-    return subprocess.Popen([CTL, f"--endpoints={endpoint}", *flags, "snapshot", "save", path], env=ENVIRONMENT, **how)
-
-
-def end(process, timeout=60):
-    out, errors = process.communicate(timeout=timeout)
-    return process.returncode, out, errors
+    arguments = (f"--endpoints={endpoint}", *flags, "snapshot", "save", path)
+    return programs.begin(KEDGECTL, *arguments, text=False, **how)
 
 
 def save(endpoint, path, *flags, **how):
-    return end(begin(endpoint, path, *flags, **how))
+    return ended(begin(endpoint, path, *flags, **how))
 
 
 def size(path):
@@ -68,8 +50,8 @@ def expect_good(endpoint, path):
 
 
 def expect_whole(path):
-    read = subprocess.run([UTL, "snapshot", "status", path], env=ENVIRONMENT, capture_output=True)
-    check(read.returncode == 0, f"status: {read.stderr}")
+    read = kedgeutl("snapshot", "status", path)
+    check(read.status == 0, f"status: {read.errors}")
     with open(path, "rb") as f:
         content = f.read()
     check(hashlib.sha256(content[:-32]).digest() == content[-32:], "the checksum is wrong")
@@ -124,7 +106,7 @@ def test_a_signal_leaves_nothing_and_an_older_file_alone(member, folder):
                 tool = begin(server.endpoint, path)
                 wait_for("half of it", lambda: size(path + ".part") > 1000000)
                 tool.send_signal(number)
-                status, out, _ = end(tool)
+                status, out, _ = ended(tool)
                 check(status == -number and out == b"", f"{status} {out}")
                 check(os.listdir(folder) == (["a.db"] if older else []), str(os.listdir(folder)))
             check(size(path) == len("older"), "the older file is another one")
@@ -138,7 +120,7 @@ def test_what_nohup_ignores_stays_ignored(member, folder):
         wait_for("half of it", lambda: size(path + ".part") > 1000000)
         tool.send_signal(signal.SIGHUP)
         server.go_on.set()
-        check(end(tool)[0] == 0, "it ended")
+        check(ended(tool)[0] == 0, "it ended")
     expect_whole(path)
 
 
@@ -149,7 +131,7 @@ def test_the_killed_tool_leaves_a_part_that_the_next_save_takes(member, folder):
             tool = begin(server.endpoint, path)
             wait_for("half of it", lambda: size(path + ".part") > 1000000)
             tool.kill()
-            check(end(tool)[0] == -signal.SIGKILL, "it ended otherwise")
+            check(ended(tool)[0] == -signal.SIGKILL, "it ended otherwise")
             check(os.listdir(folder) == ["a.db.part"], str(os.listdir(folder)))
     expect_good(member.endpoint, path)
 
@@ -162,7 +144,7 @@ def test_the_killed_tool_at_any_moment(member, folder):
         tool = begin(member.endpoint, path)
         time.sleep(i * 0.01)
         tool.kill()
-        end(tool)
+        ended(tool)
         check(set(os.listdir(folder)) <= {"a.db", "a.db.part"}, str(os.listdir(folder)))
         if os.path.exists(path):
             expect_whole(path)
@@ -179,7 +161,7 @@ def test_the_killed_server_is_an_error_and_nothing_stays(member, folder):
         tool.send_signal(signal.SIGSTOP)  # what is in flight then is less than what is missing
         member.kill()
         tool.send_signal(signal.SIGCONT)
-        status, out, errors = end(tool)
+        status, out, errors = ended(tool)
         check(status == 5 and out == b"" and b"code = Unavailable" in errors, f"{status} {out} {errors}")
         check(os.listdir(folder) == [], str(os.listdir(folder)))
         member.start()
@@ -214,7 +196,7 @@ def test_two_saves_to_one_name_do_not_mix(member, folder):
         status, out, errors = save(member.endpoint, path)
         check(status == 5 and b"another save to" in errors, f"{status} {out} {errors}")
         server.go_on.set()
-        check(end(first)[0] == 0, "the first one failed")
+        check(ended(first)[0] == 0, "the first one failed")
     expect_whole(path)
     expect_good(member.endpoint, path)
 
@@ -229,7 +211,7 @@ def test_a_time_limit_is_kept_and_there_is_none_by_default(member, folder):
         wait_for("half of it", lambda: size(path + ".part") > 1000000)
         time.sleep(6)  # --command-timeout is 5 s for other commands
         server.go_on.set()
-        check(end(tool)[0] == 0, "it gave up")
+        check(ended(tool)[0] == 0, "it gave up")
     expect_whole(path)
 
 
@@ -294,7 +276,7 @@ def test_a_terminal_shows_how_far_it_is(member, folder):
                 tool.send_signal(signal.SIGTERM)
             else:
                 server.go_on.set()
-            status, out, _ = end(tool)
+            status, out, _ = ended(tool)
             terminal.close()
             lines = re.findall(r"\r([^\r\n]*)\x1b\[K", terminal.text)
             check(all(len(line) < 80 for line in lines), f"too long: {lines}")
@@ -313,7 +295,7 @@ def test_a_pipe_shows_no_progress_and_a_terminal_gets_no_snapshot(member, folder
         server.half_sent.wait(30)
         time.sleep(0.5)
         server.go_on.set()
-        status, out, errors = end(tool)
+        status, out, errors = ended(tool)
         check(status == 0 and b"\r" not in out + errors and b"%" not in out + errors, f"{status} {out} {errors}")
         check(all(line.startswith(b"{") for line in errors.splitlines()), f"{errors}")
     terminal = Terminal()
@@ -339,27 +321,18 @@ def test_only_one_member_is_asked_and_only_a_plain_file_replaced(member, folder)
 
 
 def main():
-    tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
-    passed = failed = 0
     member = Member()
     try:
         member.start()
         with Stubs(member) as s:
             for i in range(24):
                 s.kv.Put(pb.PutRequest(key=b"big%d" % i, value=os.urandom(1000000)), timeout=20)
-        for test in tests:
+        for test in tally.scenarios(globals()):
             with tempfile.TemporaryDirectory(prefix="kedge-e2e.") as folder:
-                try:
-                    test(member, folder)
-                    passed += 1
-                except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError, grpc.RpcError) as error:
-                    failed += 1
-                    print(f"FAILED {test.__name__}: {error}\n{member.output(5)}")
+                tally.scenario(test, member, folder, state=lambda: member.output(5))
     finally:
         member.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -5,8 +5,6 @@ that take nothing, a server that stops; kedgeutl snapshot status of whole and da
 import concurrent.futures
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,27 +13,17 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
 from cluster import Stubs
 from member import Member
+from programs import kedgectl, kedgeutl
+from tally import check
 
-BIN = os.environ.get("KEDGE_BIN", "build")
 STALL_S = 30
 
 
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def run(program, *arguments, timeout=60):
-    done = subprocess.run([os.path.join(BIN, program), *arguments], capture_output=True, text=True, timeout=timeout,
-                          env={"PATH": os.environ["PATH"]})
-    return done.returncode, done.stdout, done.stderr
-
-
 def save(endpoint, path, *flags):
-    return run("kedgectl", f"--endpoints={endpoint}", *flags, "snapshot", "save", path)
+    return kedgectl(*flags, "snapshot", "save", path, endpoints=endpoint)
 
 
 def fill(member, megabytes):
@@ -65,7 +53,7 @@ def test_a_backup_beside_writes_is_of_one_moment(member, folder):
             status, out, errors = save(member.endpoint, path)
             check(status == 0 and out == f"Snapshot saved at {path}\nServer version 3.7.0\n", f"{status} {out} {errors}")
             check(os.stat(path).st_mode & 0o777 == 0o600, "others may read it")
-            status, out, errors = run("kedgeutl", "snapshot", "status", path)
+            status, out, errors = kedgeutl("snapshot", "status", path)
             check(status == 0, f"{out} {errors}")
             with open(path, "rb") as f:
                 content = f.read()
@@ -169,42 +157,26 @@ def test_status_names_the_place_of_damage(member, folder):
     for checksum, text in ((content[-32:], f"{path}: "), (hashlib.sha256(damaged).digest(), f"{path}: offset 8192: ")):
         with open(path, "wb") as f:
             f.write(damaged + checksum)
-        status, out, errors = run("kedgeutl", "snapshot", "status", path)
+        status, out, errors = kedgeutl("snapshot", "status", path)
         check(status == 1 and out == "" and text in errors, f"{status} {out} {errors}")
     os.truncate(path, 3 * 4096)
-    status, out, errors = run("kedgeutl", "snapshot", "status", path)
+    status, out, errors = kedgeutl("snapshot", "status", path)
     check(status == 1 and "it was cut off" in errors, f"{status} {out} {errors}")
     with open(path, "w", encoding="ascii") as f:
         f.write("not a database" * 100)
-    check(run("kedgeutl", "snapshot", "status", path) == (1, "", "Error: invalid database\n"), "junk")
-
-
-TESTS = [test_a_backup_beside_writes_is_of_one_moment,
-         test_what_is_cut_or_damaged_is_not_kept,
-         test_an_older_backup_stays_when_a_new_one_fails,
-         test_a_client_that_takes_nothing_is_cut_and_the_next_one_served,
-         test_a_server_stops_beside_a_backup_that_nobody_takes,
-         test_status_names_the_place_of_damage]
+    check(kedgeutl("snapshot", "status", path) == (1, "", "Error: invalid database\n"), "junk")
 
 
 def main():
-    passed = failed = 0
     member = Member()
     try:
         member.start()
-        for test in TESTS:
+        for test in tally.scenarios(globals()):
             with tempfile.TemporaryDirectory(prefix="kedge-e2e.") as folder:
-                try:
-                    test(member, folder)
-                    passed += 1
-                except (AssertionError, RuntimeError, grpc.RpcError) as error:
-                    failed += 1
-                    print(f"FAILED {test.__name__}: {error}\n{member.output()}")
+                tally.scenario(test, member, folder, state=member.output)
     finally:
         member.close()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    tally.end()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()

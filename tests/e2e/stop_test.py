@@ -6,26 +6,16 @@ member and clients that take nothing cost."""
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
+
 from member import Member
-
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
+from programs import has_sanitizer
+from tally import end, expect
 
 
 def stopped(member, wait=12):
@@ -47,15 +37,7 @@ def cpu_seconds(member):
 
 
 def resident_mb(member):
-    with open(f"/proc/{member.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) / 1024
-
-
-def sanitized(member):
-    """Memory and times of such a build say nothing."""
-    with open(f"/proc/{member.process.pid}/maps") as f:
-        maps = f.read()
-    return "libasan" in maps or "libtsan" in maps
+    return member.anonymous_kb() / 1024
 
 
 def channel_of(member, *options):
@@ -88,7 +70,7 @@ try:
     before = cpu_seconds(member)
     time.sleep(4)
     used = (cpu_seconds(member) - before) / 4
-    expect("an idle member takes no CPU", used <= 0.0101 or sanitized(member), f"{used:.1%} of a core")
+    expect("an idle member takes no CPU", used <= 0.0101 or has_sanitizer(), f"{used:.1%} of a core")
 
     # beside streams that would go on for ever: their clients hear at once that they have to go elsewhere
     channel = channel_of(member)
@@ -162,7 +144,7 @@ try:
     for writer, n in acknowledged.items():
         got = kv.Range(pb.RangeRequest(key=b"w/%d" % writer), timeout=10).kvs
         expect(f"writer {writer}'s last acknowledged value", got and int(got[0].value) >= n, f"{got}, not {n}")
-    expect("there were some", sum(acknowledged.values()) > (10 if sanitized(member) else 100), str(acknowledged))
+    expect("there were some", sum(acknowledged.values()) > (10 if has_sanitizer() else 100), str(acknowledged))
 
     # small values, then large ones: the stream's chunks do not grow with them
     for i in range(2000):
@@ -178,7 +160,7 @@ try:
         most = max(most, resident_mb(member) - before)
     expect("all of the stream", 200_000_000 < sum(sizes) < 201_000_000, str(sum(sizes)))
     expect("a chunk is bounded", max(sizes) < 5_000_000, str(max(sizes)))
-    expect("and what it takes", most < 40 or sanitized(member), f"{most:.0f} MB")
+    expect("and what it takes", most < 40 or has_sanitizer(), f"{most:.0f} MB")
 
     # keepalives whose answers nobody takes
     lease = stubs.LeaseStub(channel)
@@ -194,7 +176,7 @@ try:
     answers = lease.LeaseKeepAlive(flood())
     time.sleep(8)
     grown = resident_mb(member) - before
-    expect("unread answers of keepalives", grown < 10 or sanitized(member), f"{grown:.0f} MB after {sent} requests")
+    expect("unread answers of keepalives", grown < 10 or has_sanitizer(), f"{grown:.0f} MB after {sent} requests")
     taken = sum(1 for _, answer in zip(range(1000), answers) if answer.TTL == 60)
     expect("and they come when they are read", taken == 1000, str(taken))
     answers.cancel()
@@ -202,5 +184,4 @@ try:
     expect("the last stop", isinstance(result, float) and result < 8, result)
 finally:
     member.close()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+end()

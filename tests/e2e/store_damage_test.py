@@ -4,39 +4,17 @@ wrong answer; found at the start, the start is refused with both, and the file i
 
 import base64
 import http.client
-import json
 import os
 import random
 import re
-import sys
 import time
-import urllib.error
-import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tally
+from gateway import b64, post
 from member import Member
+from tally import expect
 
 ROWS = 400
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
-
-
-def b64(text):
-    return base64.b64encode(text.encode()).decode()
-
-
-def post(member, path, body):
-    request = urllib.request.Request(f"http://{member.endpoint}{path}", json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read())
 
 
 def value_of(number):
@@ -47,7 +25,7 @@ def filled():
     """A member whose rows have all reached the store's file, and left memory."""
     member = Member("--backend-batch-interval=10ms").start()
     for number in range(ROWS):
-        post(member, "/v3/kv/put", {"key": b64(f"row/{number:05}"), "value": b64(value_of(number))})
+        post(member, "kv/put", {"key": b64(f"row/{number:05}"), "value": b64(value_of(number))})
     last = value_of(ROWS - 1).encode()
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -111,10 +89,10 @@ def cut_file(member):
 def while_running():
     one = {"key": b64("row/00100")}
     every = {"key": b64("row/"), "range_end": b64("row0")}
-    met_while_running("a damaged row, read by key", flip_row, "/v3/kv/range", one)
-    met_while_running("a damaged row in a list", flip_row, "/v3/kv/range", every)
-    met_while_running("a damaged row under a hash", flip_row, "/v3/maintenance/hashkv", {})
-    met_while_running("a cut file", cut_file, "/v3/kv/range", every)
+    met_while_running("a damaged row, read by key", flip_row, "kv/range", one)
+    met_while_running("a damaged row in a list", flip_row, "kv/range", every)
+    met_while_running("a damaged row under a hash", flip_row, "maintenance/hashkv", {})
+    met_while_running("a cut file", cut_file, "kv/range", every)
 
 
 def start_refused_or_sound(member, what):
@@ -129,7 +107,7 @@ def start_refused_or_sound(member, what):
         with open(store_of(member), "rb") as f:
             expect(f"{what}: nothing overwritten", f.read() == before, "the file changed")
         return 0
-    answer = post(member, "/v3/kv/range", {"key": b64("row/"), "range_end": b64("row0")})
+    answer = post(member, "kv/range", {"key": b64("row/"), "range_end": b64("row0")})
     rows = {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]).decode() for kv in answer["kvs"]}
     expect(f"{what}: served", rows == {f"row/{n:05}": value_of(n) for n in range(ROWS)}, "other rows")
     member.kill()
@@ -165,8 +143,7 @@ def at_start():
 def main():
     while_running()
     at_start()
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -7,29 +7,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
-from member import Member
 
-CTL = os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl")
+from member import Member
+from programs import KEDGECTL, begin, has_sanitizer
+from tally import end, expect, until
+
 RISE_KB = 16 << 10
 LIMIT_US = 4000  # the law says 2,000 on a quiet machine; before these requests were worked at in slices they took 37,000
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
 
 
 def turns(member):
@@ -39,31 +29,17 @@ def turns(member):
 
     before = len(lines())
     member.process.send_signal(signal.SIGUSR1)
-    end = time.monotonic() + 20
-    while len(lines()) == before and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: len(lines()) > before, 20)
     return json.loads(lines()[-1])
-
-
-def sanitized(member):
-    with open(f"/proc/{member.process.pid}/maps") as f:
-        maps = f.read()
-    return "libasan" in maps or "libtsan" in maps or "__tsan" in maps or "__asan" in maps
-
-
-def anonymous_kb(member):
-    with open(f"/proc/{member.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
 
 
 def save(member, highest_kb):
     """A snapshot that is thrown away; the highest anonymous memory meanwhile."""
-    saving = subprocess.Popen([CTL, f"--endpoints={member.endpoint}", "snapshot", "save", "-"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE)
+    saving = begin(KEDGECTL, f"--endpoints={member.endpoint}", "snapshot", "save", "-", stdout=subprocess.DEVNULL)
     while saving.poll() is None:
-        highest_kb = max(highest_kb, anonymous_kb(member))
+        highest_kb = max(highest_kb, member.anonymous_kb())
         time.sleep(0.002)
-    expect("a snapshot", saving.returncode == 0, saving.stderr.read().decode())
+    expect("a snapshot", saving.returncode == 0, saving.stderr.read())
     saving.stderr.close()
     return highest_kb
 
@@ -101,8 +77,7 @@ def fill(kv, prefix, count, **options):
 
 member = Member().start()
 try:
-    limit = 500000 if sanitized(member) else LIMIT_US
-    scale = 10 if sanitized(member) else 1
+    limit, scale = (500000, 10) if has_sanitizer() else (LIMIT_US, 1)
     channel = grpc.insecure_channel(member.endpoint, options=[("grpc.max_receive_message_length", -1),
                                                               ("grpc.max_send_message_length", -1)])
     kv, leases = stubs.KVStub(channel), stubs.LeaseStub(channel)
@@ -175,7 +150,7 @@ try:
                                       for i in range(10)]), timeout=60)
     save(member, 0)  # what was written last is in the store then
     turns(member)
-    before = highest = anonymous_kb(member)
+    before = highest = member.anonymous_kb()
     for _ in range(3):
         highest = save(member, highest)
     expect("snapshots of 120 MB, the memory they take", highest - before < RISE_KB or scale > 1, f"{highest - before} KB")
@@ -184,5 +159,4 @@ try:
     expect("the end", member.stop() in (0, -15))
 finally:
     member.close()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+end()

@@ -4,42 +4,23 @@ does. HANG_S: how long it hangs; after 30 s the backup is given up."""
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from cluster import kedgectl
+import tally
 from member import Member
+from programs import KEDGECTL, begin, ended, kedgectl
+from tally import expect, wait
 
 LIBRARY = sys.argv[1]
 HANG_S = float(os.environ.get("HANG_S", "3"))
-passed = failed = 0
-
-
-def expect(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"{what}: {detail}")
 
 
 def status(member):
     code, out, errors = kedgectl("backup", "status", "-w", "json", endpoints=member.endpoint)
     return json.loads(out)[0]["Status"] if code == 0 else {"last_error": errors}
-
-
-def wait(what, good, seconds=30):
-    end = time.monotonic() + seconds
-    while not good():
-        if time.monotonic() > end:
-            expect(what, False, f"not within {seconds} s")
-            return
-        time.sleep(0.05)
-    expect(what, True)
 
 
 with tempfile.TemporaryDirectory(prefix="kedge-hang.") as folder:
@@ -52,8 +33,7 @@ with tempfile.TemporaryDirectory(prefix="kedge-hang.") as folder:
         for i in range(20):
             kedgectl("put", f"k{i}", "v" * 100000, endpoints=member.endpoint)
         open(hang, "w").close()
-        now = subprocess.Popen([os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl"), "--endpoints",
-                                member.endpoint, "backup", "now"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        now = begin(KEDGECTL, f"--endpoints={member.endpoint}", "backup", "now")
         wait("it is at it", lambda: status(member).get("running"))
         begun, slowest, puts = time.monotonic(), 0, 0
         while time.monotonic() - begun < HANG_S:
@@ -81,18 +61,16 @@ with tempfile.TemporaryDirectory(prefix="kedge-hang.") as folder:
         files = sorted(os.listdir(target))
         expect("one backup with its note", len(files) == 2 and not files[0].startswith("."), files)
         open(hang, "w").close()
-        last = subprocess.Popen([os.path.join(os.environ.get("KEDGE_BIN", "build"), "kedgectl"), "--endpoints",
-                                 member.endpoint, "backup", "now"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        last = begin(KEDGECTL, f"--endpoints={member.endpoint}", "backup", "now")
         wait("another one is under way", lambda: status(member).get("running"))
         at = time.monotonic()
         member.stop()
         expect("the member ends all the same", time.monotonic() - at < 15, f"after {time.monotonic() - at:.1f} s")
-        last.wait(10)
+        ended(last, 10)
         expect("no backup was made of it", sorted(f for f in os.listdir(target) if not f.startswith(".")) == files,
                os.listdir(target))
     finally:
         if os.path.exists(hang):
             os.unlink(hang)
         member.close()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+tally.end()

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server import Server
+from server import Server, cuts, tell
 
 HASH = "2571416858, 167"  # as the etcd that left the folder said
 META_HIGH_WATER, PAGE = 56, 4096
@@ -60,25 +60,19 @@ def check_cut(arguments, folder, original):
 
 
 def replay(arguments, trace, folder, original):
-    pipe = subprocess.Popen([os.path.join(arguments.tools, "cuts_pipe"), trace, folder, str(arguments.seed),
-                             str(arguments.choices), str(arguments.every)],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    cuts = failed = converted = 0
-    for line in pipe.stdout:
-        number, event, whole, kind = line.rstrip("\n").split(" ", 3)
-        if whole == "1":  # else the folder itself is being told
-            with open(folder + "/member/snap/db", "rb") as f:
-                converted += f.read(len(original)) != original
-            wrong = check_cut(arguments, folder, original)
-            cuts += 1
-            if wrong is not None:
-                failed += 1
-                with open(folder + ".log", errors="replace") as log:
-                    print(f"cut {number} after {event} events ({kind}): {wrong}\n{log.read()[-1500:]}")
-        pipe.stdin.write("ok\n")
-        pipe.stdin.flush()
-    print(f"{cuts} cuts, {converted} of them with the new store")
-    return cuts - failed, failed + (pipe.wait() != 0) + (converted in (0, cuts))
+    count = failed = converted = 0
+    for number, event, whole, kind in cuts(arguments, trace, folder):
+        if whole != 1:  # the folder itself is being told
+            continue
+        with open(folder + "/member/snap/db", "rb") as f:
+            converted += f.read(len(original)) != original
+        wrong = check_cut(arguments, folder, original)
+        count += 1
+        if wrong is not None:
+            failed += 1
+            tell(wrong, number, event, kind, folder + ".log")
+    print(f"{count} cuts, {converted} of them with the new store")
+    return count - failed, failed + (converted in (0, count))
 
 
 def main():

@@ -17,7 +17,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -25,15 +24,9 @@ import tempfile
 import threading
 import time
 
-
-def b64(text):
-    return base64.b64encode(text.encode()).decode()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from gateway import b64
+from member import free_port
 
 
 class Server:
@@ -182,26 +175,36 @@ def check_cut(arguments, folder, acked):
         server.kill()
 
 
+def cuts(arguments, trace, folder):
+    """What cuts_pipe says of each cut, while it is in the folder: number, event, a number of the recording's own, kind."""
+    numbers = (str(n) for n in (arguments.seed, arguments.choices, arguments.every))
+    with subprocess.Popen([os.path.join(arguments.tools, "cuts_pipe"), trace, folder, *numbers],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pipe:
+        for line in pipe.stdout:
+            number, event, noted, kind = line.rstrip("\n").split(" ", 3)
+            yield number, event, int(noted), kind
+            pipe.stdin.write("ok\n")
+            pipe.stdin.flush()
+    if pipe.returncode != 0:
+        raise RuntimeError(f"cuts_pipe ended with {pipe.returncode}")
+
+
+def tell(wrong, number, event, kind, log=None):
+    print(f"cut {number} after {event} events ({kind}): {wrong}")
+    if log is not None:
+        with open(log, errors="replace") as f:
+            print(f.read()[-1500:])
+
+
 def replay(arguments, trace, folder, expected_to_fail=False):
-    pipe = subprocess.Popen([os.path.join(arguments.tools, "cuts_pipe"), trace, folder, str(arguments.seed),
-                             str(arguments.choices), str(arguments.every)],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    cuts = 0
-    for line in pipe.stdout:
-        number, event, acked, kind = line.rstrip("\n").split(" ", 3)
-        wrong = check_cut(arguments, folder, int(acked))
+    count = 0
+    for number, event, acked, kind in cuts(arguments, trace, folder):
+        wrong = check_cut(arguments, folder, acked)
         if wrong is not None:
-            print(f"cut {number} after {event} events ({kind}), {acked} rounds acknowledged: {wrong}")
-            if not expected_to_fail:
-                with open(folder + ".log", errors="replace") as log:
-                    print(log.read()[-1500:])
-            pipe.stdin.close()
-            pipe.wait()
-            return cuts, False
-        cuts += 1
-        pipe.stdin.write("ok\n")
-        pipe.stdin.flush()
-    return cuts, pipe.wait() == 0
+            tell(f"{wrong}; {acked} rounds acknowledged", number, event, kind, None if expected_to_fail else folder + ".log")
+            return count, False
+        count += 1
+    return count, True
 
 
 def main():
@@ -217,7 +220,7 @@ def main():
     arguments = parser.parse_args()
     top = tempfile.mkdtemp(prefix="kedge-powerloss-")
     arguments.kedge = shutil.copy2(arguments.kedge, top)  # which a build may replace meanwhile
-    cuts, fine = run(arguments, top, "data")
+    count, fine = run(arguments, top, "data")
     if fine and arguments.canary:
         print("a server that syncs nothing:")
         _, unnoticed = run(arguments, top, "canary", ["--unsafe-no-fsync"], True)
@@ -226,7 +229,7 @@ def main():
         shutil.rmtree(top)
     else:
         print(f"files: {top}")
-    print(f"power loss under a server, seed {arguments.seed}: {cuts} passed, {0 if fine else 1} failed")
+    print(f"power loss under a server, seed {arguments.seed}: {count} passed, {0 if fine else 1} failed")
     sys.exit(0 if fine else 1)
 
 

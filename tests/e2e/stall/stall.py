@@ -9,15 +9,12 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tally
 from cluster import Cluster, Stubs
+from tally import check
 
 ELECTION_S = 1.0
 acknowledged = {}
-
-
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 class Disk:
@@ -63,8 +60,7 @@ def verify(cluster):
 
 
 def test_a_leader_whose_disk_hangs_hands_over(cluster):
-    leader = cluster.leader()
-    others = [m for m in cluster.members if m is not leader]
+    leader, others = cluster.leader(), cluster.followers()
     with Disk(leader):
         # The followers are a quorum of their own, so that nothing waits even before it hands over.
         gap = longest_gap(others, 3 * ELECTION_S)
@@ -97,7 +93,7 @@ def test_a_short_hang_costs_no_leadership(cluster):
 
 def test_a_follower_whose_disk_hangs_holds_nobody_up(cluster):
     leader = cluster.leader()
-    follower = next(m for m in cluster.members if m is not leader)
+    follower = cluster.followers()[0]
     with Disk(follower):
         for _ in range(50):
             begun = time.monotonic()
@@ -109,7 +105,6 @@ def test_a_follower_whose_disk_hangs_holds_nobody_up(cluster):
 
 
 def main():
-    passed = failed = 0
     cluster = Cluster(3)
     for member in cluster.members:
         member.environment = {"LD_PRELOAD": sys.argv[1], "STALL_FILE": os.path.join(member.folder, "stall")}
@@ -117,20 +112,10 @@ def main():
         cluster.start()
         for i in range(10):
             put(cluster.members[i % 3], 5)
-        for test in (test_a_leader_whose_disk_hangs_hands_over, test_a_short_hang_costs_no_leadership,
-                     test_a_follower_whose_disk_hangs_holds_nobody_up):
-            test(cluster)
-            passed += 1
-            print(f"{test.__name__}: passed", flush=True)
-    except Exception as error:
-        failed = 1
-        print(f"{type(error).__name__}: {error}")
-        for member in cluster.members:
-            print(f"--- {member.name}\n{member.output(10)[:3000]}")
+        tally.in_turn(tally.scenarios(globals()), cluster, state=cluster.last_words)
     finally:
         cluster.close()
-    print(f"{passed} passed, {failed} failed")
-    return failed
+    tally.end()
 
 
-sys.exit(main())
+main()
