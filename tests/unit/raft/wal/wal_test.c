@@ -1,150 +1,78 @@
+/* The log as its owner uses it: saves, segments, checkpoints, reads, and a disk that fills up. */
 #include "base/error.h"
-#include "raft/wal/wal.h"
-#include "tests/support/memory_fs.h"
-#include "tests/support/wal_support.h"
-#include <errno.h>
-#include <inttypes.h>
+#include "tests/support/wal_bed.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-enum { SEGMENT = 4096 };
-
-static const struct wal_metadata ids = {.node_id = 0xa1, .cluster_id = 0xc1};
-
-struct fixture {
-    struct memory_fs *m;
-    struct wal_config config;
-    struct wal *w;
-    struct wal_contents c;
-    char *reason;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = mem_zalloc(sizeof *f);
-    f->m = memory_fs_new();
-    f->config = (struct wal_config){
-        .fs = memory_fs_vtable(f->m), .dir = WAL_DIR, .segment_bytes = SEGMENT, .reserve_bytes = 512};
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    wal_close(f->w);
-    wal_contents_free(&f->c);
-    free(f->reason);
-    memory_fs_free(f->m);
-    free(f);
-    return 0;
-}
-
-static void create(struct fixture *f)
-{
-    assert_int_equal(wal_create(&f->config, ids, NULL, 0, NULL, &f->w, &f->reason), 0);
-}
-
-static int open_again(struct fixture *f)
-{
-    wal_close(f->w);
-    f->w = NULL;
-    wal_contents_free(&f->c);
-    free(f->reason);
-    f->reason = NULL;
-    return wal_open(&f->config, &f->w, &f->c, &f->reason);
-}
-
-static void save_state(struct fixture *f, uint64_t term, uint64_t vote, uint64_t commit)
-{
-    struct raft_hard_state s = {term, vote, commit};
-    assert_int_equal(wal_save(f->w, NULL, 0, &s), 0);
-}
-
-static void assert_entries(struct fixture *f, uint64_t from, const char *want)
-{
-    char *got = wal_test_entries(f->w, from);
-    assert_string_equal(got, want);
-    free(got);
-}
-
-static void assert_names(struct fixture *f, const char *want)
-{
-    char *got = memory_fs_names(f->m, WAL_DIR);
-    assert_string_equal(got, want);
-    free(got);
-}
 
 /* --- life --- */
 
 static void test_a_new_log_is_empty(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
-    assert_names(f, "0000000000000000-0000000000000000.wal");
-    assert_int_equal(open_again(f), 0);
-    assert_int_equal(f->c.metadata.node_id, ids.node_id);
-    assert_int_equal(f->c.metadata.cluster_id, ids.cluster_id);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    assert_int_equal(f->c.metadata.node_id, wal_bed_ids.node_id);
+    assert_int_equal(f->c.metadata.cluster_id, wal_bed_ids.cluster_id);
     assert_int_equal(f->c.last_index, 0);
     assert_int_equal(f->c.first_index, 1);
     assert_int_equal(f->c.hard_state.term, 0);
-    assert_entries(f, 1, "");
+    wal_bed_expect_entries(f, 1, "");
 }
 
 static void test_a_new_log_holds_what_a_cluster_begins_with(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_entry e = wal_test_entry(1, 1, "add");
     e.type = RAFT_ENTRY_CONF_CHANGE;
     struct raft_hard_state s = {.term = 1, .commit = 1};
-    assert_int_equal(wal_create(&f->config, ids, &e, 1, &s, &f->w, &f->reason), 0);
+    assert_int_equal(wal_create(&f->config, wal_bed_ids, &e, 1, &s, &f->w, &f->reason), 0);
     shared_unref(e.data);
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.hard_state.commit, 1);
-    assert_entries(f, 1, "1/1=add");
+    wal_bed_expect_entries(f, 1, "1/1=add");
 }
 
 static void test_a_log_is_not_created_over_another(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     struct wal *second = NULL;
-    assert_int_equal(wal_create(&f->config, ids, NULL, 0, NULL, &second, &f->reason), ERR_INVALID);
+    assert_int_equal(wal_create(&f->config, wal_bed_ids, NULL, 0, NULL, &second, &f->reason), ERR_INVALID);
 }
 
 /* etcd#7287 / PR9743 */
 static void test_foreign_names_are_ignored(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     memory_fs_put(f->m, WAL_DIR "/lost+found", bytes_str("x"));
     memory_fs_put(f->m, WAL_DIR "/0000000000000000-0000000000000000.wal.broken", bytes_str("x"));
     memory_fs_put(f->m, WAL_DIR "/000000000000000A-0000000000000000.wal", bytes_str("x"));
     bool exists = true;
     assert_int_equal(wal_exists(f->config.fs, WAL_DIR, &exists, NULL), 0);
     assert_false(exists);
-    assert_int_equal(open_again(f), ERR_ABSENT);
-    create(f);
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), ERR_ABSENT);
+    wal_bed_create(f);
+    assert_int_equal(wal_bed_reopen(f), 0);
 }
 
 static void test_what_was_saved_is_read_back(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     assert_int_equal(wal_test_save(f->w, 1, 1, "one"), 0);
     assert_int_equal(wal_test_save(f->w, 2, 1, NULL), 0);
     assert_int_equal(wal_test_save(f->w, 3, 2, ""), 0);
-    save_state(f, 2, 7, 2);
+    wal_bed_save_state(f, 2, 7, 2);
     assert_int_equal(wal_sync(f->w), 0);
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=one 2/1 3/2=");
-    assert_entries(f, 3, "3/2=");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 1, "1/1=one 2/1 3/2=");
+    wal_bed_expect_entries(f, 3, "3/2=");
     assert_true(raft_hard_state_equal(f->c.hard_state, (struct raft_hard_state){2, 7, 2}));
     assert_int_equal(wal_term(f->w, 2), 1);
     assert_int_equal(wal_term(f->w, 3), 2);
@@ -153,107 +81,95 @@ static void test_what_was_saved_is_read_back(void **state)
 
 static void test_one_sync_serves_many_saves(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     memory_fs_fail(f->m, 0, 0, false);
     for (uint64_t i = 1; i <= 20; i++) {
         assert_int_equal(wal_test_save(f->w, i, 1, "value"), 0);
-        save_state(f, 1, 1, i - 1);
+        wal_bed_save_state(f, 1, 1, i - 1);
     }
     assert_int_equal(memory_fs_calls(f->m), 0);
     assert_int_equal(wal_sync(f->w), 0);
     assert_int_equal(memory_fs_calls(f->m), 2); /* one write, one sync */
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.last_index, 20);
     assert_int_equal(f->c.hard_state.commit, 19);
 }
 
 static void test_large_data_is_written_from_where_it_is(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     f->config.segment_bytes = 1 << 20;
-    create(f);
+    wal_bed_create(f);
     char *text = mem_zalloc(100001);
     memset(text, 'x', 100000);
     assert_int_equal(wal_test_save(f->w, 1, 1, text), 0);
     assert_int_equal(wal_test_save(f->w, 2, 1, "after"), 0);
     free(text);
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=100000 2/1=after");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 1, "1/1=100000 2/1=after");
 }
 
 static void test_a_later_entry_replaces_what_followed(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     for (uint64_t i = 1; i <= 5; i++) {
         assert_int_equal(wal_test_save(f->w, i, 1, "old"), 0);
     }
     assert_int_equal(wal_test_save(f->w, 3, 2, "new"), 0);
     assert_int_equal(wal_sync(f->w), 0);
-    assert_entries(f, 1, "1/1=old 2/1=old 3/2=new");
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=old 2/1=old 3/2=new");
+    wal_bed_expect_entries(f, 1, "1/1=old 2/1=old 3/2=new");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 1, "1/1=old 2/1=old 3/2=new");
     assert_int_equal(f->c.last_index, 3);
     assert_int_equal(wal_term(f->w, 3), 2);
 }
 
 /* --- segments --- */
 
-static void fill(struct fixture *f, uint64_t from, uint64_t to)
-{
-    char text[1001];
-    memset(text, 'x', 1000);
-    text[1000] = '\0';
-    for (uint64_t i = from; i <= to; i++) {
-        assert_int_equal(wal_test_save(f->w, i, 1, text), 0);
-        save_state(f, 1, 1, i);
-        assert_int_equal(wal_sync(f->w), 0);
-    }
-}
-
 static void test_a_full_segment_is_followed_by_another(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
-    fill(f, 1, 10);
-    assert_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal "
-                    "0000000000000002-0000000000000009.wal");
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 10);
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal "
+                            "0000000000000002-0000000000000009.wal");
     /* cut at its last record's end */
-    assert_true(memory_fs_get(f->m, WAL_FIRST_SEGMENT).len >= SEGMENT);
-    assert_true(memory_fs_get(f->m, WAL_FIRST_SEGMENT).len < SEGMENT + 1200);
-    assert_int_equal(open_again(f), 0);
+    assert_true(memory_fs_get(f->m, WAL_FIRST_SEGMENT).len >= WAL_BED_SEGMENT);
+    assert_true(memory_fs_get(f->m, WAL_FIRST_SEGMENT).len < WAL_BED_SEGMENT + 1200);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.last_index, 10);
-    fill(f, 11, 12);
-    assert_int_equal(open_again(f), 0);
+    wal_bed_fill(f, 11, 12);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.last_index, 12);
     assert_int_equal(f->c.hard_state.commit, 12);
 }
 
 static void test_the_next_segment_is_made_ready_and_removed_when_unused(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     assert_int_equal(wal_prepare(f->w), 0);
-    assert_names(f, "0000000000000000-0000000000000000.wal 1.tmp");
-    assert_int_equal(memory_fs_get(f->m, WAL_DIR "/1.tmp").len, SEGMENT);
-    fill(f, 1, 5);
-    assert_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal");
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal 1.tmp");
+    assert_int_equal(memory_fs_get(f->m, WAL_DIR "/1.tmp").len, WAL_BED_SEGMENT);
+    wal_bed_fill(f, 1, 5);
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal");
     assert_int_equal(wal_prepare(f->w), 0);
-    assert_int_equal(open_again(f), 0);
-    assert_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000005.wal");
 }
 
 static void test_reading_begins_in_the_segment_of_the_checkpoint(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_conf_state conf = {0};
     raft_ids_add(&conf.voters, 1);
-    create(f);
-    fill(f, 1, 10);
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 10);
     assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){.index = 7, .term = 1}, &conf), 0);
-    fill(f, 11, 20);
-    assert_int_equal(open_again(f), 0);
+    wal_bed_fill(f, 11, 20);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.snapshot.index, 7);
     assert_true(raft_conf_state_equal(&f->c.conf, &conf));
     assert_int_equal(f->c.first_index, 8);
@@ -267,14 +183,14 @@ static void test_reading_begins_in_the_segment_of_the_checkpoint(void **state)
 /* etcd#10219 / PR11888: state and checkpoint are one write, so that the commit never is outside of the log. */
 static void test_a_checkpoint_above_the_commit_is_covered_by_a_state_record(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_conf_state conf = {0};
     raft_ids_add(&conf.voters, 1);
-    create(f);
+    wal_bed_create(f);
     assert_int_equal(wal_test_save(f->w, 1, 1, "a"), 0);
-    save_state(f, 1, 1, 0);
+    wal_bed_save_state(f, 1, 1, 0);
     assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){.index = 1, .term = 1}, &conf), 0);
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.snapshot.index, 1);
     assert_int_equal(f->c.hard_state.commit, 1);
     raft_conf_state_free(&conf);
@@ -283,20 +199,20 @@ static void test_a_checkpoint_above_the_commit_is_covered_by_a_state_record(void
 /* PR22201: of several checkpoints the last one that was written whole counts, also when a later one is torn. */
 static void test_of_several_checkpoints_the_newest_whole_one_counts(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_conf_state conf = {0};
     raft_ids_add(&conf.voters, 1);
-    create(f);
+    wal_bed_create(f);
     struct bytes before = {0};
     for (uint64_t i = 1; i <= 4; i++) {
         assert_int_equal(wal_test_save(f->w, i, 1, "x"), 0);
-        save_state(f, 1, 1, i);
+        wal_bed_save_state(f, 1, 1, i);
         assert_int_equal(wal_sync(f->w), 0);
         before = memory_fs_get(f->m, WAL_DIR "/0000000000000000-0000000000000000.wal");
         before = bytes_of(memcpy(mem_alloc(before.len), before.data, before.len), before.len);
         raft_ids_add(&conf.voters, i);
         assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){.index = i, .term = 1}, &conf), 0);
-        assert_int_equal(open_again(f), 0);
+        assert_int_equal(wal_bed_reopen(f), 0);
         assert_int_equal(f->c.snapshot.index, i);
         assert_true(raft_conf_state_equal(&f->c.conf, &conf));
         if (i < 4) {
@@ -305,9 +221,8 @@ static void test_of_several_checkpoints_the_newest_whole_one_counts(void **state
     }
     memory_fs_put(f->m, WAL_DIR "/0000000000000000-0000000000000000.wal", before); /* without the fourth */
     free((void *)(uintptr_t)before.data);
-    wal_abandon(f->w);
-    f->w = NULL;
-    assert_int_equal(open_again(f), 0);
+    wal_bed_abandon(f);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.snapshot.index, 3);
     assert_int_equal(f->c.hard_state.commit, 4);
     raft_conf_state_free(&conf);
@@ -316,17 +231,16 @@ static void test_of_several_checkpoints_the_newest_whole_one_counts(void **state
 /* PR12751: --unsafe-no-fsync saves the sync, not the write: only power loss takes what was saved, no killed process. */
 static void test_without_syncs_a_killed_process_loses_nothing_that_was_synced(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     f->config.no_sync = true;
-    create(f);
+    wal_bed_create(f);
     for (uint64_t i = 1; i <= 20; i++) {
         assert_int_equal(wal_test_save(f->w, i, 1, "x"), 0);
         assert_int_equal(wal_sync(f->w), 0);
         if (i % 6 == 0) {
             memory_fs_kill(f->m);
-            wal_abandon(f->w);
-            f->w = NULL;
-            assert_int_equal(open_again(f), 0);
+            wal_bed_abandon(f);
+            assert_int_equal(wal_bed_reopen(f), 0);
             assert_int_equal(f->c.last_index, i);
         }
     }
@@ -334,11 +248,11 @@ static void test_without_syncs_a_killed_process_loses_nothing_that_was_synced(vo
 
 static void test_old_segments_go_when_a_checkpoint_made_them_needless(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_conf_state conf = {0};
     raft_ids_add(&conf.voters, 1);
-    create(f);
-    fill(f, 1, 20); /* segments begin at 0, 5, 9, 13, 17 */
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 20); /* segments begin at 0, 5, 9, 13, 17 */
     size_t removed;
     assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){.index = 16, .term = 1}, &conf), 0);
     assert_int_equal(wal_release(f->w, 16, 10, &removed), 0);
@@ -352,19 +266,19 @@ static void test_old_segments_go_when_a_checkpoint_made_them_needless(void **sta
     assert_int_equal(wal_read(f->w, 13, 20, 1 << 20, &entries, &count, &f->reason), 0);
     assert_int_equal(count, 8);
     wal_entries_free(entries, count);
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.last_index, 20);
     raft_conf_state_free(&conf);
 }
 
 static void test_a_segment_that_somebody_holds_is_not_removed(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_bed *f = *state;
     struct raft_conf_state conf = {0};
     struct wal_file *held;
     size_t removed;
-    create(f);
-    fill(f, 1, 20);
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 20);
     assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){.index = 20, .term = 1}, &conf), 0);
     assert_int_equal(wal_release(f->w, 20, 0, &removed), 0);
     assert_int_equal(
@@ -379,8 +293,8 @@ static void test_a_segment_that_somebody_holds_is_not_removed(void **state)
 
 static void test_a_second_process_is_refused(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     struct wal *second;
     struct wal_contents c;
     assert_int_equal(wal_open(&f->config, &second, &c, &f->reason), ERR_LOCKED);
@@ -394,9 +308,9 @@ static void test_a_second_process_is_refused(void **state)
 
 static void test_a_read_is_bounded_by_bytes_but_gives_at_least_one(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
-    fill(f, 1, 9);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 9);
     struct raft_entry *entries;
     size_t count;
     assert_int_equal(wal_read(f->w, 4, 9, 2500, &entries, &count, &f->reason), 0);
@@ -412,9 +326,9 @@ static void test_a_read_is_bounded_by_bytes_but_gives_at_least_one(void **state)
 
 static void test_a_read_shows_entries_that_replaced_others_across_segments(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
-    fill(f, 1, 6);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 6);
     assert_int_equal(wal_test_save(f->w, 3, 2, "three"), 0);
     assert_int_equal(wal_test_save(f->w, 4, 2, "four"), 0);
     assert_int_equal(wal_sync(f->w), 0);
@@ -432,12 +346,12 @@ static void test_a_read_shows_entries_that_replaced_others_across_segments(void 
 
 static void test_a_full_disk_refuses_a_save_and_harms_nothing(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
-    memory_fs_space(f->m, SEGMENT + 100);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
+    memory_fs_space(f->m, WAL_BED_SEGMENT + 100);
     assert_int_equal(wal_prepare(f->w), ERR_DISK_FULL);
     struct wal_space space = wal_space(f->w);
-    assert_true(space.total_bytes < SEGMENT && space.total_bytes > 3000);
+    assert_true(space.total_bytes < WAL_BED_SEGMENT && space.total_bytes > 3000);
     assert_int_equal(space.ordinary_bytes, space.total_bytes - 512);
     char text[1001];
     memset(text, 'x', 1000);
@@ -461,16 +375,16 @@ static void test_a_full_disk_refuses_a_save_and_harms_nothing(void **state)
     assert_int_equal(wal_space(f->w).total_bytes, UINT64_MAX);
     assert_int_equal(wal_test_save(f->w, saved + 2, 1, text), 0);
     assert_int_equal(wal_sync(f->w), 0);
-    assert_int_equal(open_again(f), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
     assert_int_equal(f->c.last_index, 5);
 }
 
 static void test_a_prepared_segment_is_used_when_the_disk_is_full(void **state)
 {
-    struct fixture *f = *state;
-    create(f);
+    struct wal_bed *f = *state;
+    wal_bed_create(f);
     assert_int_equal(wal_prepare(f->w), 0);
-    memory_fs_space(f->m, 2 * SEGMENT);
+    memory_fs_space(f->m, 2 * WAL_BED_SEGMENT);
     char text[3001];
     memset(text, 'x', 3000);
     text[3000] = '\0';
@@ -478,255 +392,14 @@ static void test_a_prepared_segment_is_used_when_the_disk_is_full(void **state)
     assert_int_equal(wal_test_save(f->w, 2, 1, text), 0); /* doesn't fit behind the first */
     assert_int_equal(wal_sync(f->w), 0);
     assert_int_equal(wal_test_save(f->w, 3, 1, text), ERR_DISK_FULL);
-    assert_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000002.wal");
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=3000 2/1=3000");
-}
-
-/* --- crashes --- */
-
-static void test_a_killed_process_loses_nothing_that_was_written(void **state)
-{
-    struct fixture *f = *state;
-    create(f);
-    assert_int_equal(wal_test_save(f->w, 1, 1, "flushed"), 0);
-    assert_int_equal(wal_flush(f->w), 0);
-    memory_fs_kill(f->m);
-    wal_abandon(f->w);
-    f->w = NULL;
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=flushed");
-    /* what opening has read counts as durable */
-    memory_fs_crash(f->m, 1);
-    wal_abandon(f->w);
-    f->w = NULL;
-    assert_int_equal(open_again(f), 0);
-    assert_entries(f, 1, "1/1=flushed");
-}
-
-/* Saves with syncs in between, over several segments, until a power loss at a call; then everything that was synced
- * must be there, and what is there must be what was saved. */
-static void crash_at(struct fixture *f, uint64_t call, bool *happened)
-{
-    uint64_t durable = 0, saved = 0;
-    char text[64];
-    create(f);
-    memory_fs_fail(f->m, call, -EIO, true);
-    int error = 0;
-    while (error == 0 && saved < 60) {
-        snprintf(text, sizeof text, "entry %" PRIu64 " ..............................", saved + 1);
-        error = wal_test_save(f->w, saved + 1, 1 + saved / 20, text);
-        struct raft_hard_state s = {1 + saved / 20, 1, durable};
-        error = error != 0 ? error : wal_save(f->w, NULL, 0, &s);
-        saved += error == 0;
-        if (error == 0 && saved % 3 == 0) {
-            error = wal_sync(f->w);
-            durable = error == 0 ? saved : durable;
-        }
-        if (error == 0 && saved % 10 == 0) {
-            (void)wal_prepare(f->w); /* what fails here is met again by the next save */
-        }
-    }
-    *happened = memory_fs_failed_call(f->m)[0] != '\0';
-    memory_fs_crash(f->m, call);
-    memory_fs_fail(f->m, 0, 0, false);
-    wal_abandon(f->w);
-    f->w = NULL;
-    for (int again = 0; again < 2; again++) {
-        assert_int_equal(open_again(f), 0);
-        assert_true(f->c.last_index >= durable);
-        assert_true(f->c.last_index <= saved + 1);
-        char *all = wal_test_entries(f->w, 1), *at = all;
-        for (uint64_t i = 1; i <= f->c.last_index; i++) {
-            snprintf(text, sizeof text, "%" PRIu64 "/%" PRIu64 "=", i, 1 + (i - 1) / 20);
-            assert_memory_equal(at, text, strlen(text));
-            at = strchr(at, '/') == NULL ? at : strstr(at, ".. ");
-            at = at == NULL ? all : at + 3;
-        }
-        free(all);
-    }
-    assert_int_equal(wal_test_save(f->w, f->c.last_index + 1, 9, "after"), 0);
-    assert_int_equal(wal_sync(f->w), 0);
-    assert_int_equal(open_again(f), 0);
-}
-
-/* etcd#6368: names too are lost until their directory is synced: a segment that took another name, in particular. */
-static void test_a_power_loss_at_any_call_leaves_all_that_was_synced(void **state)
-{
-    bool happened = true;
-    uint64_t call;
-    (void)state;
-    for (call = 1; happened; call++) {
-        void *own = NULL;
-        setup(&own);
-        struct fixture *f = own;
-        f->config.segment_bytes = 1024;
-        crash_at(f, call, &happened);
-        teardown(&own);
-    }
-    assert_true(call > 40);
-}
-
-/* The checkpoint of an image stands far behind the entries that the log has: its commit index without its snapshot
- * record would be a log that ends below what it says is committed. */
-static void checkpoint_of_an_image_is_torn(size_t pad, uint64_t seed)
-{
-    void *own = NULL;
-    setup(&own);
-    struct fixture *f = own;
-    char text[1100];
-    memset(text, 'x', sizeof text);
-    text[pad] = '\0';
-    create(f);
-    assert_int_equal(wal_test_save(f->w, 1, 1, text), 0);
-    save_state(f, 1, 1, 1);
-    assert_int_equal(wal_sync(f->w), 0);
-    struct raft_conf_state conf = {0};
-    raft_ids_add(&conf.voters, 1);
-    memory_fs_fail(f->m, 2, -EIO, true); /* written, not synced */
-    assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){100, 2}, &conf), ERR_IO);
-    raft_conf_state_free(&conf);
-    memory_fs_crash(f->m, seed);
-    memory_fs_fail(f->m, 0, 0, false);
-    wal_abandon(f->w);
-    f->w = NULL;
-    assert_int_equal(open_again(f), 0);
-    assert_true(f->c.snapshot.index == 0 || f->c.snapshot.index == 100);
-    assert_true(f->c.hard_state.commit <= f->c.last_index);
-    teardown(&own);
-}
-
-static void test_the_checkpoint_of_an_image_that_is_torn_leaves_a_log_that_opens(void **state)
-{
-    (void)state;
-    for (size_t pad = 400; pad < 1000; pad += 8) {
-        for (uint64_t seed = 1; seed <= 8; seed++) {
-            checkpoint_of_an_image_is_torn(pad, seed);
-        }
-    }
-}
-
-/* What stood behind the image's position, of an earlier term, is no part of the log any more; in a segment of its own
- * or not. What was saved afterwards is. */
-static void test_entries_that_an_image_replaced_are_not_read_again(void **state)
-{
-    (void)state;
-    static const uint64_t positions[] = {3, 8, 20, 500}; /* inside of the log, at its end, behind it */
-    for (size_t i = 0; i < sizeof positions / sizeof positions[0]; i++) {
-        void *own = NULL;
-        uint64_t at = positions[i];
-        struct raft_conf_state conf = {0};
-        char text[700], want[64];
-        setup(&own);
-        struct fixture *f = own;
-        memset(text, 'x', sizeof text);
-        text[sizeof text - 1] = '\0';
-        create(f);
-        for (uint64_t index = 1; index <= 20; index++) {
-            assert_int_equal(wal_test_save(f->w, index, 1, text), 0);
-            save_state(f, 1, 1, index < 3 ? index : 3);
-            assert_int_equal(wal_sync(f->w), 0);
-        }
-        raft_ids_add(&conf.voters, 1);
-        assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){at, 5}, &conf), 0);
-        raft_conf_state_free(&conf);
-        assert_int_equal(open_again(f), 0);
-        assert_int_equal(f->c.snapshot.index, at);
-        assert_int_equal(f->c.snapshot.term, 5);
-        assert_int_equal(f->c.last_index, at);
-        assert_int_equal(f->c.last_term, 5);
-        assert_int_equal(f->c.hard_state.commit, at);
-        assert_entries(f, at + 1, "");
-        assert_int_equal(wal_test_save(f->w, at + 1, 5, "new"), 0);
-        assert_int_equal(wal_sync(f->w), 0);
-        assert_int_equal(open_again(f), 0);
-        assert_int_equal(f->c.last_index, at + 1);
-        snprintf(want, sizeof want, "%" PRIu64 "/5=new", at + 1);
-        assert_entries(f, at + 1, want);
-        teardown(&own);
-    }
-}
-
-static void test_a_power_loss_while_a_log_is_created_leaves_all_or_nothing(void **state)
-{
-    (void)state;
-    for (uint64_t call = 1; call < 20; call++) {
-        void *own = NULL;
-        setup(&own);
-        struct fixture *f = own;
-        struct raft_entry e = wal_test_entry(1, 1, "add");
-        struct raft_hard_state s = {.term = 1, .commit = 1};
-        memory_fs_fail(f->m, call, -EIO, true);
-        int error = wal_create(&f->config, ids, &e, 1, &s, &f->w, &f->reason);
-        shared_unref(e.data);
-        memory_fs_crash(f->m, call);
-        memory_fs_fail(f->m, 0, 0, false);
-        wal_abandon(f->w);
-        f->w = NULL;
-        bool exists;
-        assert_int_equal(wal_exists(f->config.fs, WAL_DIR, &exists, NULL), 0);
-        assert_true(exists || error != 0);
-        if (exists) {
-            assert_int_equal(open_again(f), 0);
-            assert_entries(f, 1, "1/1=add");
-        }
-        teardown(&own);
-    }
-}
-
-static void test_a_failed_sync_ends_the_log(void **state)
-{
-    struct fixture *f = *state;
-    create(f);
-    assert_int_equal(wal_test_save(f->w, 1, 1, "x"), 0);
-    memory_fs_fail(f->m, 2, -EIO, false);
-    assert_int_equal(wal_sync(f->w), ERR_IO);
-    assert_string_equal(memory_fs_failed_call(f->m), "sync");
-    assert_non_null(strstr(wal_reason(f->w), "0000000000000000-0000000000000000.wal at offset"));
-    memory_fs_fail(f->m, 0, 0, false);
-    assert_int_equal(wal_sync(f->w), ERR_IO);
-    assert_int_equal(wal_test_save(f->w, 2, 1, "y"), ERR_IO);
-    assert_int_equal(memory_fs_calls(f->m), 0);
-}
-
-/* Whatever call fails while a log with a torn tail is opened: it fails, and the next time it opens as if nothing had
- * been. */
-static void test_a_fault_while_opening_does_no_harm(void **state)
-{
-    (void)state;
-    bool happened = true;
-    for (uint64_t call = 1; happened; call++) {
-        void *own = NULL;
-        setup(&own);
-        struct fixture *f = own;
-        create(f);
-        fill(f, 1, 6);
-        wal_close(f->w);
-        f->w = NULL;
-        struct buffer torn = {0};
-        const char *path = WAL_DIR "/0000000000000001-0000000000000005.wal";
-        buffer_append(&torn, memory_fs_get(f->m, path).data, 1500); /* in the middle of entry 6 */
-        memory_fs_put(f->m, path, buffer_bytes(&torn));
-        memory_fs_fail(f->m, call, -EIO, false);
-        int error = open_again(f);
-        happened = memory_fs_failed_call(f->m)[0] != '\0';
-        if (error != 0) {
-            assert_true(happened);
-            assert_int_equal(error, ERR_IO);
-            assert_non_null(f->reason);
-        }
-        memory_fs_fail(f->m, 0, 0, false);
-        assert_int_equal(open_again(f), 0);
-        assert_int_equal(f->c.last_index, 5);
-        assert_non_null(memory_fs_get(f->m, WAL_DIR "/0000000000000001-0000000000000005.wal.broken").data);
-        buffer_free(&torn);
-        teardown(&own);
-    }
+    wal_bed_expect_names(f, "0000000000000000-0000000000000000.wal 0000000000000001-0000000000000002.wal");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 1, "1/1=3000 2/1=3000");
 }
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, wal_bed_open, wal_bed_close)
     const struct CMUnitTest tests[] = {
         T(test_a_new_log_is_empty),
         T(test_a_new_log_holds_what_a_cluster_begins_with),
@@ -749,13 +422,6 @@ int main(void)
         T(test_a_read_shows_entries_that_replaced_others_across_segments),
         T(test_a_full_disk_refuses_a_save_and_harms_nothing),
         T(test_a_prepared_segment_is_used_when_the_disk_is_full),
-        T(test_a_killed_process_loses_nothing_that_was_written),
-        cmocka_unit_test(test_a_power_loss_at_any_call_leaves_all_that_was_synced),
-        cmocka_unit_test(test_the_checkpoint_of_an_image_that_is_torn_leaves_a_log_that_opens),
-        cmocka_unit_test(test_entries_that_an_image_replaced_are_not_read_again),
-        cmocka_unit_test(test_a_power_loss_while_a_log_is_created_leaves_all_or_nothing),
-        T(test_a_failed_sync_ends_the_log),
-        cmocka_unit_test(test_a_fault_while_opening_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
