@@ -1,5 +1,6 @@
 #include "grpc/json.h"
 
+#include "base/gojson.h"
 #include <inttypes.h>
 
 static void put_char(struct buffer *out, char c)
@@ -27,25 +28,6 @@ void json_print_string(struct bytes text, struct buffer *out)
         }
     }
     put_char(out, '"');
-}
-
-static void print_base64(struct bytes in, struct buffer *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *to = (char *)buffer_reserve(out, in.len / 3 * 4 + 8);
-    size_t n = 0;
-    to[n++] = '"';
-    for (size_t i = 0; i < in.len; i += 3) {
-        size_t left = in.len - i;
-        uint32_t v = (uint32_t)in.data[i] << 16 | (left > 1 ? (uint32_t)in.data[i + 1] << 8 : 0) |
-                     (left > 2 ? in.data[i + 2] : 0u);
-        to[n++] = digits[v >> 18];
-        to[n++] = digits[v >> 12 & 63];
-        to[n++] = left > 1 ? digits[v >> 6 & 63] : '=';
-        to[n++] = left > 2 ? digits[v & 63] : '=';
-    }
-    to[n++] = '"';
-    out->len += n;
 }
 
 static void print_enum(const ProtobufCFieldDescriptor *field, int value, struct buffer *out)
@@ -90,7 +72,7 @@ static void print_value(const ProtobufCFieldDescriptor *field, const void *at, s
         break;
     case PROTOBUF_C_TYPE_BYTES: {
         const ProtobufCBinaryData *data = at;
-        print_base64(bytes_of(data->data, data->len), out);
+        gojson_bytes(out, bytes_of(data->data, data->len));
         break;
     }
     case PROTOBUF_C_TYPE_MESSAGE:

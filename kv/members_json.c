@@ -1,6 +1,7 @@
 /* A reader and a writer for one shape of JSON. The reader takes any document that Go's would take for this shape: it
  * comes from other members through the log, and what it says must be the same on all. */
 #include "kv/members_json.h"
+#include "base/gojson.h"
 #include "base/pb.h"
 
 #include <stdio.h>
@@ -396,57 +397,11 @@ int members_json_read_list(struct bytes text, struct arena *arena, struct kv_mem
 
 /* --- writing --- */
 
-/* Length of the UTF-8 sequence at p, 0 when it is none. */
-static size_t utf8_length(const uint8_t *p)
-{
-    size_t n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) { /* a NUL ends it too */
-            return 0;
-        }
-    }
-    return utf8_valid(bytes_of(p, n)) ? n : 0;
-}
-
-static void put_plain(struct buffer *out, uint8_t c)
-{
-    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    const char *which = strchr(from, c);
-    if (which != NULL) {
-        buffer_printf(out, "\\%c", to[which - from]);
-    } else if (c < 0x20 || c == '<' || c == '>' || c == '&') {
-        buffer_printf(out, "\\u%04x", c);
-    } else {
-        buffer_append(out, &c, 1);
-    }
-}
-
-void members_json_string(struct buffer *out, const char *text)
-{
-    buffer_append(out, "\"", 1);
-    for (const uint8_t *p = (const uint8_t *)text; *p != 0;) {
-        size_t n = utf8_length(p);
-        if (n == 0) {
-            buffer_printf(out, "\\ufffd");
-            p++;
-        } else if (n == 1) {
-            put_plain(out, *p++);
-        } else if (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9)) {
-            buffer_printf(out, "\\u202%d", p[2] - 0xa0);
-            p += n;
-        } else {
-            buffer_append(out, p, n);
-            p += n;
-        }
-    }
-    buffer_append(out, "\"", 1);
-}
-
 static void put_strings(struct buffer *out, char *const *texts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         buffer_append(out, i == 0 ? "[" : ",", 1);
-        members_json_string(out, texts[i]);
+        gojson_string(out, bytes_str(texts[i]));
     }
     buffer_append(out, "]", 1);
 }
@@ -464,7 +419,7 @@ void members_json_write(struct buffer *out, const struct kv_member *member)
     }
     if (member->name[0] != 0) {
         buffer_printf(out, ",\"name\":");
-        members_json_string(out, member->name);
+        gojson_string(out, bytes_str(member->name));
     }
     if (member->client_url_count > 0) {
         buffer_printf(out, ",\"clientURLs\":");

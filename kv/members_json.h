@@ -27,7 +27,5 @@ void members_json_write(struct buffer *out, const struct kv_member *member);
 void members_json_promote(struct buffer *out, uint64_t id);
 /* "[…,…]": what peers answer GET /members with, but for its newline. */
 void members_json_list(struct buffer *out, const struct kv_member *members, size_t count);
-/* Appends one JSON string, quoted, escaped as Go does it (<, >, & too). */
-void members_json_string(struct buffer *out, const char *text);
 
 #endif

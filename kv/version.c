@@ -1,6 +1,6 @@
 #include "kv/version.h"
 #include "base/check.h"
-#include "kv/members_json.h"
+#include "base/gojson.h"
 #include "kv/store.h"
 
 #include <stdio.h>
@@ -125,7 +125,7 @@ bool version_set_downgrade(struct kv *kv, const Membershippb__DowngradeInfoSetRe
     if (store) {
         struct buffer json = {0};
         buffer_printf(&json, "{\"target-version\":");
-        members_json_string(&json, versions->downgrade_target);
+        gojson_string(&json, bytes_str(versions->downgrade_target));
         buffer_printf(&json, ",\"enabled\":%s}", request->enabled ? "true" : "false");
         batch_put(kv, BACKEND_CLUSTER, bytes_str("downgrade"), buffer_bytes(&json));
         buffer_free(&json);

@@ -1,4 +1,5 @@
 /* backup list, now, verify, status: kedge's own commands over kedgepb.Backup. */
+#include "base/gojson.h"
 #include "base/gotext.h"
 #include "base/pb.h"
 #include "cmd/kedgectl/json.h"
@@ -279,7 +280,7 @@ static void status_json(struct printer *p, const struct answer *answers, size_t 
     buffer_printf(&p->out, "[");
     for (size_t i = 0; i < count; i++) {
         buffer_printf(&p->out, "%s{\"Endpoint\":", i == 0 ? "" : ",");
-        json_string(&p->out, bytes_str(answers[i].endpoint));
+        gojson_string(&p->out, bytes_str(answers[i].endpoint));
         buffer_printf(&p->out, ",\"Status\":");
         json_message(&p->out, &answers[i].status->base);
         buffer_printf(&p->out, "}");

@@ -10,7 +10,5 @@
 void json_message(struct buffer *out, const ProtobufCMessage *message);
 /* The fields alone, each followed by a comma: for structs that embed a header. */
 void json_fields(struct buffer *out, const ProtobufCMessage *message);
-void json_string(struct buffer *out, struct bytes text);
-void json_base64(struct buffer *out, struct bytes content); /* with quotes */
 
 #endif

@@ -1,4 +1,5 @@
 /* The answers whose JSON isn't just the message: etcd's client gives them as structs of its own. */
+#include "base/gojson.h"
 #include "base/gotext.h"
 #include "cmd/kedgectl/json.h"
 #include "cmd/kedgectl/print.h"
@@ -16,7 +17,7 @@ void print_json_grant(struct printer *p, const Etcdserverpb__LeaseGrantResponse 
 {
     begin_embedded(p, r->header);
     buffer_printf(&p->out, "\"ID\":%lld,\"TTL\":%lld,\"Error\":", (long long)r->id, (long long)r->ttl);
-    json_string(&p->out, bytes_str(r->error));
+    gojson_string(&p->out, bytes_str(r->error));
     buffer_printf(&p->out, "}\n");
 }
 
@@ -33,7 +34,7 @@ void print_json_time_to_live(struct printer *p, const Etcdserverpb__LeaseTimeToL
                   (long long)r->ttl, (long long)r->grantedttl);
     for (size_t i = 0; i < r->n_keys; i++) {
         buffer_append(&p->out, i == 0 ? "[" : ",", 1);
-        json_base64(&p->out, bytes_of(r->keys[i].data, r->keys[i].len));
+        gojson_bytes(&p->out, bytes_of(r->keys[i].data, r->keys[i].len));
     }
     buffer_printf(&p->out, r->n_keys == 0 ? "null}\n" : "]}\n");
 }
@@ -61,7 +62,7 @@ void print_json_watch(struct printer *p, const Etcdserverpb__WatchResponse *r)
     buffer_printf(&p->out, "%s,\"CompactRevision\":%lld,\"Canceled\":%s,\"Created\":%s,\"CancelReason\":",
                   r->n_events == 0 ? "null" : "]", (long long)r->compact_revision, r->canceled ? "true" : "false",
                   r->created ? "true" : "false");
-    json_string(&p->out, bytes_str(r->cancel_reason));
+    gojson_string(&p->out, bytes_str(r->cancel_reason));
     buffer_printf(&p->out, "}\n");
 }
 
@@ -73,7 +74,7 @@ static void print_texts(struct printer *p, const char *name, char *const *texts,
     buffer_printf(&p->out, ",\"%s\":", name);
     for (size_t i = 0; i < count; i++) {
         buffer_append(&p->out, i == 0 ? "[" : ",", 1);
-        json_string(&p->out, bytes_str(texts[i]));
+        gojson_string(&p->out, bytes_str(texts[i]));
     }
     buffer_append(&p->out, "]", 1);
 }
@@ -83,7 +84,7 @@ static void print_hex_member(struct printer *p, const Etcdserverpb__Member *m)
     buffer_printf(&p->out, "{\"ID\":\"%llx\"", (unsigned long long)m->id);
     if (*m->name != '\0') {
         buffer_printf(&p->out, ",\"name\":");
-        json_string(&p->out, bytes_str(m->name));
+        gojson_string(&p->out, bytes_str(m->name));
     }
     print_texts(p, "peerURLs", m->peerurls, m->n_peerurls);
     print_texts(p, "clientURLs", m->clienturls, m->n_clienturls);
@@ -120,12 +121,12 @@ void print_json_health(struct printer *p, const struct endpoint_health *items, s
 {
     for (size_t i = 0; i < count; i++) {
         buffer_printf(&p->out, "%s{\"endpoint\":", i == 0 ? "[" : ",");
-        json_string(&p->out, bytes_str(items[i].endpoint));
+        gojson_string(&p->out, bytes_str(items[i].endpoint));
         buffer_printf(&p->out, ",\"health\":%s,\"took\":", items[i].healthy ? "true" : "false");
-        json_string(&p->out, bytes_str(items[i].took));
+        gojson_string(&p->out, bytes_str(items[i].took));
         if (*items[i].error != '\0') {
             buffer_printf(&p->out, ",\"error\":");
-            json_string(&p->out, bytes_str(items[i].error));
+            gojson_string(&p->out, bytes_str(items[i].error));
         }
         buffer_append(&p->out, "}", 1);
     }
@@ -136,7 +137,7 @@ static void print_item(struct printer *p, size_t i, const char *endpoint, const 
                        const ProtobufCMessage *message)
 {
     buffer_printf(&p->out, "%s{\"Endpoint\":", i == 0 ? "[" : ",");
-    json_string(&p->out, bytes_str(endpoint));
+    gojson_string(&p->out, bytes_str(endpoint));
     buffer_printf(&p->out, ",\"%s\":", name);
     json_message(&p->out, message);
     buffer_append(&p->out, "}", 1);

@@ -1,9 +1,9 @@
 /* snapshot restore: flags, refusals and log lines of etcdutl (etcdutl.tsv, output.tsv) around snapshot/restore.h. */
 #include "snapshot/restore.h"
 #include "base/error.h"
+#include "base/gojson.h"
 #include "base/gotext.h"
 #include "cmd/kedge/config.h"
-#include "cmd/kedgectl/json.h"
 #include "cmd/kedgeutl/commands.h"
 #include "cmd/kedgeutl/formats.h"
 #include <stdio.h>
@@ -140,16 +140,16 @@ static void print_dry(struct cli_call *call, const struct snapshot_restore_confi
     if (format == PRINT_JSON) {
         struct buffer out = {0};
         buffer_printf(&out, "{\"restorable\":true,\"file\":");
-        json_string(&out, bytes_str(config->file));
+        gojson_string(&out, bytes_str(config->file));
         buffer_printf(&out, ",\"kind\":");
-        json_string(&out, bytes_str(snapshot_input_kind_text(r->kind)));
+        gojson_string(&out, bytes_str(snapshot_input_kind_text(r->kind)));
         buffer_printf(&out, ",\"hashChecked\":%s,\"hash\":%u,\"revision\":%lld,\"totalKey\":%llu,\"totalSize\":%llu,",
                       r->hash_checked ? "true" : "false", s->hash, (long long)r->revision, (unsigned long long)s->keys,
                       (unsigned long long)s->size);
         buffer_printf(&out, "\"compactRevision\":%lld,\"leases\":%llu,\"users\":%llu,\"roles\":%llu,\"version\":",
                       (long long)r->compact_revision, (unsigned long long)r->leases, (unsigned long long)r->users,
                       (unsigned long long)r->roles);
-        json_string(&out, bytes_str(s->version));
+        gojson_string(&out, bytes_str(s->version));
         printf("%.*s}\n", (int)out.len, (const char *)out.data);
         buffer_free(&out);
         return;

@@ -1,7 +1,7 @@
 /* snapshot status: what a backup holds, in the words of etcdutl (output.tsv). Where etcdutl dies of a damaged file, the
  * place of the damage is told; a checksum at the end that is wrong is told too (etcdutl leaves that to restore). */
 #include "base/error.h"
-#include "cmd/kedgectl/json.h"
+#include "base/gojson.h"
 #include "cmd/kedgeutl/commands.h"
 #include "cmd/kedgeutl/formats.h"
 #include "snapshot/input.h"
@@ -35,7 +35,7 @@ static void print_fields(const struct snapshot_status *status)
 static void print_json(const struct snapshot_status *status)
 {
     struct buffer version = {0};
-    json_string(&version, bytes_str(status->version));
+    gojson_string(&version, bytes_str(status->version));
     printf("{\"hash\":%u,\"revision\":%lld,\"totalKey\":%llu,\"totalSize\":%llu,\"version\":%.*s}\n", status->hash,
            (long long)status->revision, (unsigned long long)status->keys, (unsigned long long)status->size,
            (int)version.len, (const char *)version.data);

@@ -2,6 +2,8 @@
  * one creation and, once its attributes are known, one set; then the removed ones; then the version. Every write has an
  * index of its own, counted from 1, and is an event of the history (wal.md ".snap file"). */
 #include "raft/wal/snap_file.h"
+
+#include "base/gojson.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,25 +32,9 @@ struct document {
     size_t version_index;
 };
 
-/* A JSON string as Go writes it: <, > and & and the two line separators are escaped too. */
 static void put_text(struct buffer *out, const char *text)
 {
-    buffer_append(out, "\"", 1);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\') {
-            buffer_printf(out, "\\%c", *p);
-        } else if (*p == '\n' || *p == '\r' || *p == '\t') {
-            buffer_printf(out, "\\%c", *p == '\n' ? 'n' : *p == '\r' ? 'r' : 't');
-        } else if (*p < 0x20 || *p == '<' || *p == '>' || *p == '&') {
-            buffer_printf(out, "\\u%04x", *p);
-        } else if (p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9)) {
-            buffer_printf(out, "\\u20%02x", p[2] - 0x80);
-            p += 2;
-        } else {
-            buffer_append(out, p, 1);
-        }
-    }
-    buffer_append(out, "\"", 1);
+    gojson_string(out, bytes_str(text));
 }
 
 static void put_texts(struct buffer *out, const char *const *texts, size_t count)
