@@ -210,31 +210,11 @@ static inline enum wire wire_of(ProtobufCType type)
     }
 }
 
-static inline size_t member_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
-
 /* The next slot of a repeated field. The capacity is never stored: it is the power of two that holds the count, at
  * least 4, so an array grows when the count reaches it. */
 static void *array_push(struct decoder *d, ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
-    size_t size = member_size(field->type);
+    size_t size = pb_value_size(field->type);
     size_t *count = (size_t *)((char *)message + field->quantifier_offset);
     char **array = (char **)((char *)message + field->offset);
     if (*count == 0 || (*count >= 4 && (*count & (*count - 1)) == 0)) {
@@ -257,7 +237,7 @@ static inline void *member_slot(struct decoder *d, ProtobufCMessage *message, co
     if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
         uint32_t *which = (uint32_t *)((char *)message + field->quantifier_offset);
         if (*which != field->id) {
-            memset(slot, 0, member_size(field->type));
+            memset(slot, 0, pb_value_size(field->type));
             *which = field->id;
         }
     } else if (field->label == PROTOBUF_C_LABEL_OPTIONAL && field->quantifier_offset != 0) {
@@ -282,7 +262,7 @@ static inline void store_scalar(void *slot, ProtobufCType type, uint64_t v)
         memcpy(slot, &v, 8);
         break;
     default:
-        if (member_size(type) == 8) {
+        if (pb_value_size(type) == 8) {
             memcpy(slot, &v, 8);
         } else {
             memcpy(slot, &half, 4);

@@ -35,6 +35,28 @@ struct pb_unpacker;
 struct pb_unpacker *pb_unpacker_new(const ProtobufCMessageDescriptor *type, struct bytes in, struct arena *arena);
 int pb_unpacker_step(struct pb_unpacker *unpacker, size_t budget, ProtobufCMessage **message, struct pb_fault *fault);
 
+/* How many bytes a value of this type takes in its struct, and so in an array of a repeated field. */
+static inline size_t pb_value_size(ProtobufCType type)
+{
+    switch (type) {
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return 8;
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return sizeof(void *);
+    case PROTOBUF_C_TYPE_BYTES:
+        return sizeof(ProtobufCBinaryData);
+    default:
+        return 4;
+    }
+}
+_Static_assert(sizeof(protobuf_c_boolean) == 4 && sizeof(int) == 4, "booleans and enums are as long as an int32");
+
 /* How many bytes the message takes packed, and packing it into exactly these. Fields ascending, proto3 zero values left
  * out, unknown fields last: protobuf-c's own bytes. */
 size_t pb_size(const ProtobufCMessage *message);

@@ -14,28 +14,6 @@ static uint8_t *message_write(const ProtobufCMessage *message, uint8_t *end);
 /* --- what is there --------------------------------------------------------------------------------------------------
  */
 
-static size_t element_bytes(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
-
 static bool is_zero(ProtobufCType type, const void *member)
 {
     switch (type) {
@@ -52,7 +30,7 @@ static bool is_zero(ProtobufCType type, const void *member)
     case PROTOBUF_C_TYPE_DOUBLE:
         return *(const double *)member == 0;
     default:
-        return element_bytes(type) == 8 ? *(const uint64_t *)member == 0 : *(const uint32_t *)member == 0;
+        return pb_value_size(type) == 8 ? *(const uint64_t *)member == 0 : *(const uint32_t *)member == 0;
     }
 }
 
@@ -143,7 +121,7 @@ static size_t with_length(size_t len)
 }
 
 /* Without the tag. */
-static size_t value_size(ProtobufCType type, const void *member)
+static size_t packed_size(ProtobufCType type, const void *member)
 {
     switch (type) {
     case PROTOBUF_C_TYPE_STRING: {
@@ -172,7 +150,7 @@ static struct repeated repeated_of(const ProtobufCFieldDescriptor *field, const 
 {
     return (struct repeated){
         .count = *(const size_t *)member_of(message, field->quantifier_offset),
-        .step = element_bytes(field->type),
+        .step = pb_value_size(field->type),
         .elements = *(const uint8_t *const *)member_of(message, field->offset),
     };
 }
@@ -187,7 +165,7 @@ static size_t repeated_size(const ProtobufCFieldDescriptor *field, const Protobu
     struct repeated all = repeated_of(field, message);
     size_t size = 0, tag = tag_size(field);
     for (size_t i = 0; i < all.count; i++) {
-        size += value_size(field->type, all.elements + i * all.step);
+        size += packed_size(field->type, all.elements + i * all.step);
     }
     if (all.count == 0) {
         return 0;
@@ -207,7 +185,7 @@ static size_t message_size(const ProtobufCMessage *message)
         if (field->label == PROTOBUF_C_LABEL_REPEATED) {
             size += repeated_size(field, message);
         } else if (is_set(field, message)) {
-            size += tag_size(field) + value_size(field->type, member_of(message, field->offset));
+            size += tag_size(field) + packed_size(field->type, member_of(message, field->offset));
         }
     }
     for (unsigned i = 0; i < message->n_unknown_fields; i++) {
@@ -400,7 +378,7 @@ static void pack_tag(struct pb_packer *p, const ProtobufCFieldDescriptor *field)
 /* A value that is no message, with its tag. */
 static void pack_value(struct pb_packer *p, const ProtobufCFieldDescriptor *field, const void *member)
 {
-    size_t size = value_size(field->type, member);
+    size_t size = packed_size(field->type, member);
     if (p->out != NULL) {
         value_write(field->type, member, p->out + p->size - p->written);
     }

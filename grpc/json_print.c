@@ -1,6 +1,7 @@
 #include "grpc/json.h"
 
 #include "base/gojson.h"
+#include "base/pb.h"
 #include <inttypes.h>
 
 static void put_char(struct buffer *out, char c)
@@ -84,25 +85,6 @@ static void print_value(const ProtobufCFieldDescriptor *field, const void *at, s
     }
 }
 
-static size_t value_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-        return 8;
-    default:
-        return 4;
-    }
-}
-
 /* Has the field a value that must be written? proto3: not when it is the default, unless it is in a oneof. */
 static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
@@ -124,7 +106,7 @@ static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescript
     case PROTOBUF_C_TYPE_BOOL:
         return *(const protobuf_c_boolean *)at != 0;
     default:
-        return value_size(field->type) == 8 ? *(const uint64_t *)at != 0 : *(const uint32_t *)at != 0;
+        return pb_value_size(field->type) == 8 ? *(const uint64_t *)at != 0 : *(const uint32_t *)at != 0;
     }
 }
 
@@ -136,7 +118,7 @@ static void print_repeated(const ProtobufCFieldDescriptor *field, const void *at
         if (i > 0) {
             put_char(out, ',');
         }
-        print_value(field, items + i * value_size(field->type), out);
+        print_value(field, items + i * pb_value_size(field->type), out);
     }
     put_char(out, ']');
 }

@@ -1,6 +1,7 @@
 #include "cmd/kedgectl/json.h"
 #include "base/check.h"
 #include "base/gojson.h"
+#include "base/pb.h"
 
 /* One value at `at`, of the field's type. */
 static void json_value(struct buffer *out, const ProtobufCFieldDescriptor *field, const void *at)
@@ -44,27 +45,6 @@ static void json_value(struct buffer *out, const ProtobufCFieldDescriptor *field
     }
 }
 
-static size_t value_size(const ProtobufCFieldDescriptor *field)
-{
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-        return 8;
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
-
 static bool is_empty(const ProtobufCFieldDescriptor *field, const void *at)
 {
     static const uint8_t zeros[8];
@@ -76,7 +56,7 @@ static bool is_empty(const ProtobufCFieldDescriptor *field, const void *at)
     case PROTOBUF_C_TYPE_MESSAGE:
         return *(const void *const *)at == NULL;
     default:
-        return memcmp(at, zeros, value_size(field)) == 0;
+        return memcmp(at, zeros, pb_value_size(field->type)) == 0;
     }
 }
 
@@ -95,7 +75,7 @@ static void json_repeated(struct buffer *out, const ProtobufCFieldDescriptor *fi
     json_name(out, field->name);
     for (size_t i = 0; i < count; i++) {
         buffer_append(out, i == 0 ? "[" : ",", 1);
-        json_value(out, field, items + i * value_size(field));
+        json_value(out, field, items + i * pb_value_size(field->type));
     }
     buffer_append(out, "],", 2);
 }
