@@ -49,6 +49,11 @@ char *wal_path(const struct wal *w, struct wal_name name)
     return mem_printf("%s/%s", w->dir, text);
 }
 
+unsigned wal_segment_flags(const struct wal *w)
+{
+    return WAL_FS_WRITE | (w->no_sync ? 0 : WAL_FS_APPEND);
+}
+
 struct wal_segment *wal_tail(struct wal *w)
 {
     return &w->segments[w->segment_count - 1];

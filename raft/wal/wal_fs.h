@@ -23,6 +23,7 @@ enum {
     WAL_FS_CREATE = 2,      /* create if absent, mode 0600 */
     WAL_FS_TRUNCATE = 4,    /* to length 0 */
     WAL_FS_SHARED_MODE = 8, /* with CREATE: mode 0666 less the umask (.snap files) */
+    WAL_FS_APPEND = 16,     /* written at the end of what it holds, into zeroes, and synced after each time */
 };
 
 /* An open file. An implementation's own struct begins with it. */

@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/folder.h"
 #include "raft/wal/wal_fs.h"
+#include "raft/wal/wal_fs_append.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,16 @@
 struct posix_file {
     struct wal_file base;
     int fd;
+    bool appended; /* WAL_FS_APPEND */
+    struct wal_fs_append append;
 };
 
-static int fd_of(const struct wal_file *file)
+/* For all but writing at the end. */
+static int fd_of(struct wal_file *file)
 {
-    return ((const struct posix_file *)file)->fd;
+    struct posix_file *posix = (struct posix_file *)file;
+    wal_fs_append_end(&posix->append, posix->fd);
+    return posix->fd;
 }
 
 static int result(int status)
@@ -84,7 +90,7 @@ static int posix_open(const struct wal_fs *fs, const char *path, unsigned flags,
         return -errno;
     }
     struct posix_file *file = mem_alloc(sizeof *file);
-    *file = (struct posix_file){.base = {.fs = fs}, .fd = fd};
+    *file = (struct posix_file){.base = {.fs = fs}, .fd = fd, .appended = (flags & WAL_FS_APPEND) != 0};
     *out = &file->base;
     return 0;
 }
@@ -124,6 +130,11 @@ static int posix_read(struct wal_file *file, void *data, size_t len, uint64_t of
 
 static int posix_write(struct wal_file *file, struct iovec *iov, size_t count, uint64_t offset)
 {
+    struct posix_file *posix = (struct posix_file *)file;
+    int error;
+    if (posix->appended && wal_fs_append(&posix->append, posix->fd, iov, count, offset, &error)) {
+        return error;
+    }
     while (count > 0) {
         ssize_t n = pwritev(fd_of(file), iov, (int)(count > IOV_MAX ? IOV_MAX : count), (off_t)offset);
         if (n < 0 && errno == EINTR) {
@@ -180,7 +191,7 @@ static int posix_truncate(struct wal_file *file, uint64_t len)
 
 static int posix_sync(struct wal_file *file)
 {
-    return result(fdatasync(fd_of(file)));
+    return result(fdatasync(((struct posix_file *)file)->fd));
 }
 
 static int posix_lock(struct wal_file *file)

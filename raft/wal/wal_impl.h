@@ -136,6 +136,7 @@ struct wal {
 struct wal *wal_new(const struct wal_config *config);
 char *wal_path(const struct wal *w, struct wal_name name); /* heap */
 struct wal_segment *wal_tail(struct wal *w);
+unsigned wal_segment_flags(const struct wal *w); /* of wal_fs.open, for one that is written to */
 void wal_add_segment(struct wal *w, struct wal_name name, struct wal_file *file);
 
 /* Appends the three records that begin a segment (and the state, if it isn't empty) to what waits. */

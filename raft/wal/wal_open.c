@@ -48,7 +48,7 @@ static int open_segment(struct opening *o, size_t i)
         return 0;
     }
     char *path = wal_path(o->w, o->names[i]);
-    int error = o->w->fs->open(o->w->fs, path, o->writing ? WAL_FS_WRITE : 0, &o->files[i]);
+    int error = o->w->fs->open(o->w->fs, path, o->writing ? wal_segment_flags(o->w) : 0, &o->files[i]);
     free(path);
     if (error != 0) {
         o->files[i] = NULL;

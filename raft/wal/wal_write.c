@@ -311,7 +311,7 @@ int wal_save_snapshot(struct wal *w, struct raft_position at, const struct raft_
 int wal_create_next(struct wal *w, struct wal_file **out)
 {
     char *path = mem_printf("%s/%" PRIu64 ".tmp", w->dir, w->prepared % 2);
-    int error = w->fs->open(w->fs, path, WAL_FS_WRITE | WAL_FS_CREATE | WAL_FS_TRUNCATE, out);
+    int error = w->fs->open(w->fs, path, wal_segment_flags(w) | WAL_FS_CREATE | WAL_FS_TRUNCATE, out);
     const char *what = "create";
     if (error == 0) {
         what = "lock";
