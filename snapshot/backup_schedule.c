@@ -7,8 +7,8 @@
 #define DAY_S 86400
 #define NANOSECONDS INT64_C(1000000000)
 #define LATEST_S INT64_C(253402300799) /* the end of 9999 */
-/* 29 February may be eight years away (2096, 2104). */
-#define FARTHEST_DAYS (9 * 366)
+/* A 29 February that is a Sunday may be forty years away (2088, 2128). */
+#define FARTHEST_DAYS (40 * 366)
 
 /* --- one field --- */
 
