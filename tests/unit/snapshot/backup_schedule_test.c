@@ -73,7 +73,7 @@ static void test_leap_days_are_found_over_a_century(void **state)
     (void)state;
     expect_next("0 0 29 2 *", "2026-01-01 00:00:00", "2028-02-29 00:00:00");
     expect_next("0 0 29 feb *", "2096-02-29 00:00:00", "2104-02-29 00:00:00");
-    expect_next("0 0 */7 jan 5", "2094-01-30 00:00:00", "2100-01-01 00:00:00"); /* a Friday that is the 1st, 8th … */
+    expect_next("0 0 */7 jan 5", "2094-01-30 00:00:00", "2100-01-01 00:00:00"); /* a Friday, the 1st or 8th and so on */
     expect_next("0 0 29 feb */7", "2088-02-29 00:00:00", "2128-02-29 00:00:00"); /* a Sunday */
 }
 
