@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kv/lmdb_check.h"
 #include "tests/support/store_image.h"
+#include "tests/support/test_file.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ static void prepare(void)
     CHECK(mkdtemp(folder) != NULL);
     char *path = mem_printf("%s/db", folder), *lock = mem_printf("%s/db-lock", folder);
     store_image_create(path);
-    store_image_load(path, &image);
+    image = test_file_read(path);
     CHECK(store_image_walk(buffer_bytes(&image), &sum, &check) == 0);
     unlink(path);
     unlink(lock);

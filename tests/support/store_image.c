@@ -3,7 +3,6 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "kv/backend_lmdb.h"
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { ROWS = 700, BATCHES = 7 };
@@ -55,19 +54,6 @@ void store_image_create(const char *path)
         commit_batch(b, n);
     }
     backend_close(b);
-}
-
-void store_image_load(const char *path, struct buffer *out)
-{
-    FILE *f = fopen(path, "rb");
-    CHECK(f != NULL, "%s", path);
-    size_t n;
-    *out = (struct buffer){0};
-    do {
-        n = fread(buffer_reserve(out, 65536), 1, 65536, f);
-        out->len += n;
-    } while (n > 0);
-    fclose(f);
 }
 
 /* --- sums --- */

@@ -8,9 +8,6 @@
 /* Writes it to `path`, which must not exist. */
 void store_image_create(const char *path);
 
-/* The bytes of a file, in *out (free with buffer_free). */
-void store_image_load(const char *path, struct buffer *out);
-
 /* A number for all rows of all tables, the same for the same content. Read through the backend: 0 and *sum, or the
  * error of the first read that failed. */
 int store_image_sum(struct backend *b, uint64_t *sum);

@@ -48,17 +48,3 @@ char *wal_test_entries(struct wal *w, uint64_t from)
     buffer_append(&out, "", 1);
     return (char *)out.data;
 }
-
-void wal_test_load(const char *name, struct buffer *out)
-{
-    char path[256];
-    uint8_t chunk[4096];
-    size_t got;
-    snprintf(path, sizeof path, "tests/data/%s", name);
-    FILE *f = fopen(path, "rb");
-    CHECK(f != NULL, "%s: not there (tests run at the repository's top)", path);
-    while ((got = fread(chunk, 1, sizeof chunk, f)) > 0) {
-        buffer_append(out, chunk, got);
-    }
-    fclose(f);
-}

@@ -16,7 +16,4 @@ int wal_test_save(struct wal *w, uint64_t index, uint64_t term, const char *text
 /* All entries of a log as "index/term=text index/term=text …", heap. Data longer than 40 bytes as its length. */
 char *wal_test_entries(struct wal *w, uint64_t from);
 
-/* The content of a file of tests/data (from the repository's top), e.g. "etcd/data-dir.wal". Free with buffer_free. */
-void wal_test_load(const char *name, struct buffer *out);
-
 #endif

@@ -5,6 +5,7 @@
 #include "kv/backend.h"
 #include "kv/lmdb_check.h"
 #include "tests/support/store_image.h"
+#include "tests/support/test_file.h"
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -200,8 +201,7 @@ static void test_a_file_that_is_no_store_is_refused_and_left_alone(void **state)
     assert_int_equal(open_sized(f, 16 << 20, &b, &reason), ERR_CORRUPT_DATA);
     assert_non_null(strstr(reason, "not an LMDB file"));
     free(reason);
-    struct buffer after;
-    store_image_load(f->path, &after);
+    struct buffer after = test_file_read(f->path);
     assert_int_equal(after.len, sizeof text);
     assert_memory_equal(after.data, text, sizeof text);
     buffer_free(&after);

@@ -5,6 +5,7 @@
 #include "kv/backend.h"
 #include "kv/lmdb_check.h"
 #include "tests/support/store_image.h"
+#include "tests/support/test_file.h"
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +33,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof f->path, "%s/db", f->folder);
     store_image_create(f->path);
-    store_image_load(f->path, &f->image);
+    f->image = test_file_read(f->path);
     if (store_image_walk(buffer_bytes(&f->image), &f->sum, &check) != 0) {
         fail_msg("offset %llu: %s", (unsigned long long)check.offset, check.reason);
     }
@@ -250,8 +251,7 @@ static void write_flipped(struct fixture *f, size_t offset, unsigned bit)
 /* The file is what it was after the flip: nothing was written to it. */
 static void expect_flipped(struct fixture *f, size_t offset, unsigned bit)
 {
-    struct buffer after;
-    store_image_load(f->path, &after);
+    struct buffer after = test_file_read(f->path);
     assert_int_equal(after.len, f->image.len);
     after.data[offset] ^= (uint8_t)(1 << bit);
     assert_memory_equal(after.data, f->image.data, after.len);
@@ -302,8 +302,7 @@ static void test_an_empty_or_cut_file_is_refused_and_not_made_new(void **state)
             assert_int_equal(backend_open_lmdb(&config, &b, &reason), ERR_CORRUPT_DATA);
             assert_non_null(strstr(reason, f->path));
             free(reason);
-            struct buffer after;
-            store_image_load(f->path, &after);
+            struct buffer after = test_file_read(f->path);
             assert_int_equal(after.len, lengths[i]);
             buffer_free(&after);
         }

@@ -5,6 +5,7 @@
 #include "raft/raft.pb-c.h"
 #include "raft/wal/record.pb-c.h"
 #include "tests/support/kv_bed.h"
+#include "tests/support/test_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,25 +19,11 @@
 #define DENIED_ENTRY                                                                                                   \
     140 /* a put that etcd refused: its user may not. Permissions are not there yet: left out by hand */
 
-static struct buffer read_file(const char *path)
-{
-    struct buffer out = {0};
-    FILE *f = fopen(path, "rb");
-    CHECK(f != NULL, "%s", path);
-    for (size_t n = 1; n > 0;) {
-        uint8_t *room = buffer_reserve(&out, 65536);
-        n = fread(room, 1, 65536, f);
-        out.len += n;
-    }
-    fclose(f);
-    return out;
-}
-
 typedef void each_entry(struct kv_bed *bed, const Raftpb__Entry *entry);
 
 static void replay(struct kv_bed *bed, each_entry *each)
 {
-    struct buffer file = read_file(WAL_FILE);
+    struct buffer file = test_file_read(WAL_FILE);
     for (size_t at = 0; at + 8 <= file.len;) {
         uint64_t word = get_le64(file.data + at);
         size_t len = (size_t)(word & 0xffffffffffffffULL);

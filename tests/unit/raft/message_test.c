@@ -2,6 +2,7 @@
  * bytes. */
 #include "base/error.h"
 #include "raft/message.h"
+#include "tests/support/test_file.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,16 +15,8 @@
 static struct buffer read_capture(const char *name)
 {
     char path[256];
-    struct buffer all = {0};
     snprintf(path, sizeof path, "tests/data/etcd/peer/%s", name);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t n;
-    while ((n = fread(buffer_reserve(&all, 4096), 1, 4096, file)) > 0) {
-        all.len += n;
-    }
-    fclose(file);
-    return all;
+    return test_file_read(path);
 }
 
 static struct raft_message decode(struct bytes in, struct raft_message_owner *owner)

@@ -1,6 +1,7 @@
 /* The dialogues of tests/data/raft: commands, then what the members did about them. REWRITE=1 writes down what they do
  * now (read the difference before it is committed). */
 #include "tests/support/raft_dialogue.h"
+#include "tests/support/test_file.h"
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,16 +16,10 @@
 
 enum { FILES_MAX = 64 };
 
-static struct buffer read_file(const char *path)
+/* With a NUL behind it. */
+static struct buffer read_text(const char *path)
 {
-    struct buffer all = {0};
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t n;
-    while ((n = fread(buffer_reserve(&all, 4096), 1, 4096, file)) > 0) {
-        all.len += n;
-    }
-    fclose(file);
+    struct buffer all = test_file_read(path);
     buffer_append(&all, "", 1);
     return all;
 }
@@ -96,7 +91,7 @@ static void point_out(const char *path, const char *was, const char *is)
 static void test_dialogue(void **state)
 {
     const char *path = *state;
-    struct buffer was = read_file(path), now = {0};
+    struct buffer was = read_text(path), now = {0};
     char *copy = mem_strdup((char *)was.data);
     play(copy, &now);
     free(copy);
@@ -187,7 +182,7 @@ int main(void)
     struct buffer all = {0};
     for (size_t i = 0; i < count; i++) {
         tests[i] = (struct CMUnitTest){.name = paths[i], .test_func = test_dialogue, .initial_state = paths[i]};
-        struct buffer one = read_file(paths[i]);
+        struct buffer one = read_text(paths[i]);
         buffer_append(&all, one.data, one.len - 1);
         buffer_free(&one);
     }

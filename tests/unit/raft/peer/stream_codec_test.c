@@ -1,6 +1,7 @@
 /* The streams' bytes against captures between real members (tests/data/etcd/peer). */
 #include "base/error.h"
 #include "raft/peer/stream_codec.h"
+#include "tests/support/test_file.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,16 +15,8 @@
 static struct buffer read_capture(const char *name)
 {
     char path[256];
-    struct buffer all = {0};
     snprintf(path, sizeof path, "tests/data/etcd/peer/%s", name);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t n;
-    while ((n = fread(buffer_reserve(&all, 4096), 1, 4096, file)) > 0) {
-        all.len += n;
-    }
-    fclose(file);
-    return all;
+    return test_file_read(path);
 }
 
 static struct stream_reader reader(enum stream_kind kind)

@@ -3,6 +3,7 @@
 #include "raft/codec.h"
 #include "raft/wal/wal_impl.h"
 #include "tests/support/memory_fs.h"
+#include "tests/support/test_file.h"
 #include "tests/support/wal_support.h"
 #include <inttypes.h>
 #include <setjmp.h>
@@ -69,8 +70,8 @@ static void test_every_record_reads_as_the_dump_says(void **state)
     (void)state;
     struct memory_fs *m = memory_fs_new();
     struct buffer content = {0}, text = {0}, dump = {0};
-    wal_test_load("etcd/data-dir.wal", &content);
-    wal_test_load("etcd/data-dir.wal.txt", &dump);
+    content = test_file_read("tests/data/etcd/data-dir.wal");
+    dump = test_file_read("tests/data/etcd/data-dir.wal.txt");
     buffer_append(&dump, "", 1);
     memory_fs_put(m, WAL_FIRST_SEGMENT, buffer_bytes(&content));
     struct wal_file *file;
@@ -107,8 +108,7 @@ static void test_every_record_reads_as_the_dump_says(void **state)
 static void write_again(const char *name)
 {
     struct memory_fs *m = memory_fs_new();
-    struct buffer content = {0};
-    wal_test_load(name, &content);
+    struct buffer content = test_file_read(name);
     memory_fs_put(m, WAL_FIRST_SEGMENT, buffer_bytes(&content));
     struct wal_file *from, *to;
     struct wal_scan scan;
@@ -169,22 +169,21 @@ static void write_again(const char *name)
 static void test_etcds_segment_is_written_again_to_the_same_bytes(void **state)
 {
     (void)state;
-    write_again("etcd/data-dir.wal");
+    write_again("tests/data/etcd/data-dir.wal");
 }
 
 static void test_restored_segments_are_written_again_to_the_same_bytes(void **state)
 {
     (void)state;
-    write_again("etcd/restore-2member.wal");
-    write_again("etcd/restore-bumped.wal");
+    write_again("tests/data/etcd/restore-2member.wal");
+    write_again("tests/data/etcd/restore-bumped.wal");
 }
 
 static void test_opening_etcds_log_begins_at_its_newest_checkpoint(void **state)
 {
     (void)state;
     struct memory_fs *m = memory_fs_new();
-    struct buffer content = {0};
-    wal_test_load("etcd/data-dir.wal", &content);
+    struct buffer content = test_file_read("tests/data/etcd/data-dir.wal");
     memory_fs_put(m, WAL_FIRST_SEGMENT, buffer_bytes(&content));
     struct wal_config config = config_of(m);
     struct wal *w;
@@ -229,8 +228,7 @@ static void test_opening_a_restored_log(void **state)
 {
     (void)state;
     struct memory_fs *m = memory_fs_new();
-    struct buffer content = {0};
-    wal_test_load("etcd/restore-2member.wal", &content);
+    struct buffer content = test_file_read("tests/data/etcd/restore-2member.wal");
     memory_fs_put(m, WAL_FIRST_SEGMENT, buffer_bytes(&content));
     struct wal_config config = config_of(m);
     struct wal_contents c;

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "raft/wal/snap_file.h"
 #include "tests/support/memory_fs.h"
+#include "tests/support/test_file.h"
 #include "tests/support/wal_support.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -26,7 +27,7 @@ static void test_etcds_file_is_read_and_written_again_to_the_same_bytes(void **s
     struct raft_position at;
     struct raft_conf_state conf;
     struct bytes data;
-    wal_test_load("etcd/data-dir.snap", &file);
+    file = test_file_read("tests/data/etcd/data-dir.snap");
     assert_int_equal(snap_file_decode(buffer_bytes(&file), &at, &conf, &data, NULL), 0);
     assert_int_equal(at.index, 153);
     assert_int_equal(at.term, 2);
@@ -53,7 +54,7 @@ static void test_the_v2_json_is_etcds(void **state)
                                  .name = "s1",
                                  .client_urls = client,
                                  .client_url_count = 1};
-    wal_test_load("etcd/data-dir.snap", &file);
+    file = test_file_read("tests/data/etcd/data-dir.snap");
     assert_int_equal(snap_file_decode(buffer_bytes(&file), &at, &conf, &data, NULL), 0);
     snap_file_v2_json(&json, &m, 1, NULL, 0, "3.7.0");
     assert_same(buffer_bytes(&json), data);
@@ -74,7 +75,7 @@ static void test_the_v2_json_of_a_restored_cluster_is_etcds(void **state)
         {.id = UINT64_C(0x3ed2fcada8485e79), .peer_urls = one, .peer_url_count = 1},
         {.id = UINT64_C(0xce429389a9ca9007), .peer_urls = two, .peer_url_count = 1},
     };
-    wal_test_load("etcd/restore-2member.snap", &file);
+    file = test_file_read("tests/data/etcd/restore-2member.snap");
     assert_int_equal(snap_file_decode(buffer_bytes(&file), &at, &conf, &data, NULL), 0);
     snap_file_v2_json(&json, m, 2, NULL, 0, NULL);
     assert_same(buffer_bytes(&json), data);
