@@ -1,8 +1,7 @@
 #include "tests/support/raw_http2.h"
 #include "base/check.h"
-#include <arpa/inet.h>
+#include "tests/support/loopback.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,14 +13,10 @@
 
 void raw_http2_open(struct raw_http2 *raw, int port, struct loop *loop)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int on = 1;
     *raw = (struct raw_http2){.loop = loop};
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    raw->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(connect(raw->fd, (struct sockaddr *)&address, sizeof address) == 0, "connect: %d", errno);
+    raw->fd = loopback_connect(port);
     setsockopt(raw->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    fcntl(raw->fd, F_SETFL, O_NONBLOCK);
     CHECK(nghttp2_hd_inflate_new(&raw->inflater) == 0);
 }
 

@@ -4,9 +4,8 @@
 #include "base/net/listener.h"
 #include "grpc/gateway.h"
 #include "kv/rpc.pb-c.h"
-#include <arpa/inet.h>
+#include "tests/support/loopback.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -131,12 +130,7 @@ static void on_gone(struct listener *listener)
 
 static void connect_to(struct fixture *f)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_port = htons((uint16_t)atoi(strrchr(f->listener.address, ':') + 1));
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    f->fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(f->fd, (struct sockaddr *)&address, sizeof address), 0);
-    fcntl(f->fd, F_SETFL, O_NONBLOCK);
+    f->fd = loopback_connect(loopback_port(f->listener.address));
 }
 
 static int set_up(void **state)

@@ -3,9 +3,8 @@
 #include "base/check.h"
 #include "base/net/listener.h"
 #include "grpc/pages.h"
-#include <arpa/inet.h>
+#include "tests/support/loopback.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,12 +73,7 @@ static int tear_down(void **state)
 /* One request on a connection of its own; the whole answer as text. */
 static const char *ask(struct fixture *f, const char *line, const char *headers)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_port = htons((uint16_t)atoi(strrchr(f->listener.address, ':') + 1));
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
+    int fd = loopback_connect(loopback_port(f->listener.address));
     char *text = mem_printf("%s HTTP/1.1\r\n%sConnection: close\r\n\r\n", line, headers);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     free(text);

@@ -1,9 +1,8 @@
 /* The HTTP/1 client against a bare socket that says what the test wants. */
 #include "base/check.h"
 #include "base/net/http1_client.h"
-#include <arpa/inet.h>
+#include "tests/support/loopback.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,14 +66,8 @@ static void on_done(struct http1_client *client, const char *failure)
 static int set_up(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof *f);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
     assert_int_equal(loop_init(&f->loop), 0);
-    f->listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(f->listening, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(listen(f->listening, 8), 0);
-    getsockname(f->listening, (struct sockaddr *)&address, &len);
-    f->port = ntohs(address.sin_port);
+    f->listening = loopback_listen(&f->port);
     f->fd = -1;
     f->client = (struct http1_client){
         .loop = &f->loop, .owner = f, .on_head = on_head, .on_data = on_data, .on_room = on_room, .on_done = on_done};

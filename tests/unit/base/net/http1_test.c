@@ -3,13 +3,13 @@
 #include "base/check.h"
 #include "base/net/http1.h"
 #include "base/net/listener.h"
-#include <arpa/inet.h>
+#include "tests/support/loopback.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -83,12 +83,7 @@ static void on_gone(struct listener *listener)
 
 static void connect_to(struct fixture *f)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_port = htons((uint16_t)atoi(strrchr(f->listener.address, ':') + 1));
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    f->fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(f->fd, (struct sockaddr *)&address, sizeof address), 0);
-    fcntl(f->fd, F_SETFL, O_NONBLOCK);
+    f->fd = loopback_connect(loopback_port(f->listener.address));
 }
 
 static int set_up(void **state)

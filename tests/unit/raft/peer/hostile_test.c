@@ -4,14 +4,14 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "raft/peer/stream_codec.h"
+#include "tests/support/loopback.h"
 #include "tests/support/peer_bed.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -37,20 +37,9 @@ static int tear_down(void **state)
 /* --- sockets --------------------------------------------------------------------------------------------------------
  */
 
-static struct sockaddr_in local(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
 static int dial(struct peer_bed *bed)
 {
-    struct sockaddr_in address = local(atoi(strrchr(A->url, ':') + 1));
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
+    return loopback_connect(loopback_port(A->url));
 }
 
 static void say(int fd, const void *data, size_t len)
@@ -396,13 +385,9 @@ struct port {
 
 static struct port open_port(void)
 {
-    struct port port = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)};
-    struct sockaddr_in address = local(0);
-    socklen_t len = sizeof address;
-    assert_int_equal(bind(port.fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(listen(port.fd, 64), 0);
-    getsockname(port.fd, (struct sockaddr *)&address, &len);
-    snprintf(port.url, sizeof port.url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    int number;
+    struct port port = {.fd = loopback_listen(&number)};
+    snprintf(port.url, sizeof port.url, "http://127.0.0.1:%d", number);
     return port;
 }
 
