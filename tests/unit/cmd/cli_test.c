@@ -3,6 +3,7 @@
 #include "cmd/cli.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/kedgectl/watch_args.h"
+#include "tests/support/captured.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,6 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* --- a program to try it with ------------------------------------------------------------------------------------- */
 
@@ -79,25 +79,15 @@ static char output[65536];
 
 static int run_env(char **argv, char **env)
 {
-    int argc = 0, saved_out = dup(1), saved_err = dup(2);
-    FILE *file = tmpfile();
+    int argc = 0;
+    struct captured captured;
     while (argv[argc] != NULL) {
         argc++;
     }
-    fflush(stdout);
-    dup2(fileno(file), 1);
-    dup2(fileno(file), 2);
+    captured_begin(&captured);
     memset(&seen, 0, sizeof seen);
     int status = cli_main(current, argc, argv, env);
-    fflush(stdout);
-    fflush(stderr);
-    dup2(saved_out, 1);
-    dup2(saved_err, 2);
-    close(saved_out);
-    close(saved_err);
-    rewind(file);
-    output[fread(output, 1, sizeof output - 1, file)] = '\0';
-    fclose(file);
+    captured_end(&captured, output, sizeof output);
     return status;
 }
 

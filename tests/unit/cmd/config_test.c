@@ -1,6 +1,7 @@
 /* Flags, variables and what is made of them. Errors go to stderr, which stays visible: a test that fails tells why. */
 #include "cmd/kedge/config.h"
 #include "cmd/kedge/flags.h"
+#include "tests/support/captured.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,10 +9,8 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define MAX_ARGS 16
 
@@ -21,26 +20,15 @@ static struct config config;
 
 static int load(char **argv, char **env)
 {
-    int argc = 0, saved_out = dup(1), saved_err = dup(2);
-    FILE *file = tmpfile();
+    int argc = 0;
+    struct captured captured;
     while (argv[argc] != NULL) {
         argc++;
     }
-    fflush(stdout);
-    fflush(stderr);
-    dup2(fileno(file), 1);
-    dup2(fileno(file), 2);
+    captured_begin(&captured);
     config_free(&config);
     int status = config_load(&config, argc, argv, env);
-    fflush(stdout);
-    fflush(stderr);
-    dup2(saved_out, 1);
-    dup2(saved_err, 2);
-    close(saved_out);
-    close(saved_err);
-    rewind(file);
-    output[fread(output, 1, sizeof output - 1, file)] = '\0';
-    fclose(file);
+    captured_end(&captured, output, sizeof output);
     return status;
 }
 
