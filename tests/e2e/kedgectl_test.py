@@ -9,7 +9,7 @@ import time
 
 import programs
 import tally
-from member import Member
+from member import on_one_member
 from programs import ETCDCTL, KEDGECTL, is_there
 from tally import Skipped, check, check_equal, wait_for
 
@@ -235,15 +235,4 @@ def test_every_flag_of_all_commands_has_its_variable(member):
     check(both.status == 1 and b"ETCDCTL_ENDPOINTS" in both.errors, f"flag and variable: {both}")
 
 
-def main():
-    member = Member()
-    try:
-        member.start()
-        for test in tally.scenarios(globals()):
-            tally.scenario(test, member)
-    finally:
-        member.close()
-    tally.end()
-
-
-main()
+on_one_member(tally.scenarios(globals()))

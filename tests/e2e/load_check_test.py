@@ -6,7 +6,7 @@ import re
 import signal
 
 import tally
-from member import Member
+from member import on_one_member
 from programs import KEDGECTL, begin, ended, kedgectl
 from tally import check, wait_for
 
@@ -58,15 +58,4 @@ def test_a_load_that_is_not_known_is_refused(member):
         expect(ctl(member, "check", name, "--load=zz"), 4, "Error: unknown load option zz\n")
 
 
-def main():
-    member = Member()
-    try:
-        member.start()
-        for test in tally.scenarios(globals()):
-            tally.scenario(test, member)
-    finally:
-        member.close()
-    tally.end()
-
-
-main()
+on_one_member(tally.scenarios(globals()))

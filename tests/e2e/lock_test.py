@@ -9,7 +9,7 @@ import time
 
 import tally
 from gateway import post
-from member import Member
+from member import on_one_member
 from programs import ETCDCTL, KEDGECTL, begin, ended, is_there
 from tally import check, check_equal, wait_for
 
@@ -146,15 +146,4 @@ def test_the_server_stops_while_calls_wait(member):
     waiter.communicate(timeout=30)
 
 
-def main():
-    member = Member().start()
-    try:
-        for test in tally.scenarios(globals()):
-            if not tally.scenario(test, member, state=lambda: member.output(8)) and not member.running():
-                member.start()
-    finally:
-        member.close()
-    tally.end()
-
-
-main()
+on_one_member(tally.scenarios(globals()))

@@ -10,6 +10,7 @@ import time
 import urllib.request
 
 import programs
+import tally
 
 
 def free_port():
@@ -95,3 +96,17 @@ class Member:
             self.kill()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def on_one_member(tests, prepare=lambda member: None, folders=False):
+    """Scenarios that share a member; prepare writes to it before. folders: each gets an empty folder too. Ends the test."""
+    member = Member()
+    try:
+        prepare(member.start())
+        for test in tests:
+            with tempfile.TemporaryDirectory(prefix="kedge-e2e.") as folder:
+                if not tally.scenario(test, member, *([folder] if folders else []), state=member.output) and not member.running():
+                    member.start()
+    finally:
+        member.close()
+    tally.end()

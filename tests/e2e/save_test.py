@@ -10,7 +10,6 @@ import re
 import resource
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -21,7 +20,7 @@ from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 import programs
 import tally
 from cluster import Stubs
-from member import Member
+from member import on_one_member
 from programs import KEDGECTL, ended, kedgeutl
 from tally import check, wait_for
 
@@ -320,19 +319,10 @@ def test_only_one_member_is_asked_and_only_a_plain_file_replaced(member, folder)
     check(os.listdir(folder) == [], str(os.listdir(folder)))
 
 
-def main():
-    member = Member()
-    try:
-        member.start()
-        with Stubs(member) as s:
-            for i in range(24):
-                s.kv.Put(pb.PutRequest(key=b"big%d" % i, value=os.urandom(1000000)), timeout=20)
-        for test in tally.scenarios(globals()):
-            with tempfile.TemporaryDirectory(prefix="kedge-e2e.") as folder:
-                tally.scenario(test, member, folder, state=lambda: member.output(5))
-    finally:
-        member.close()
-    tally.end()
+def prepare(member):
+    with Stubs(member) as s:
+        for i in range(24):
+            s.kv.Put(pb.PutRequest(key=b"big%d" % i, value=os.urandom(1000000)), timeout=20)
 
 
-main()
+on_one_member(tally.scenarios(globals()), prepare, folders=True)

@@ -5,7 +5,6 @@ that take nothing, a server that stops; kedgeutl snapshot status of whole and da
 import concurrent.futures
 import hashlib
 import os
-import tempfile
 import threading
 import time
 
@@ -15,7 +14,7 @@ from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
 import tally
 from cluster import Stubs
-from member import Member
+from member import on_one_member
 from programs import kedgectl, kedgeutl
 from tally import check
 
@@ -167,16 +166,4 @@ def test_status_names_the_place_of_damage(member, folder):
     check(kedgeutl("snapshot", "status", path) == (1, "", "Error: invalid database\n"), "junk")
 
 
-def main():
-    member = Member()
-    try:
-        member.start()
-        for test in tally.scenarios(globals()):
-            with tempfile.TemporaryDirectory(prefix="kedge-e2e.") as folder:
-                tally.scenario(test, member, folder, state=member.output)
-    finally:
-        member.close()
-    tally.end()
-
-
-main()
+on_one_member(tally.scenarios(globals()), folders=True)
