@@ -70,7 +70,7 @@ static int whole_blocks(int fd, uint64_t *out)
 
 static int move_window(struct wal_fs_append *a, int fd, uint64_t to)
 {
-    uint64_t end;
+    uint64_t end = 0;
     int error = whole_blocks(fd, &end);
     if (error != 0) {
         return error;
