@@ -4,11 +4,8 @@
 static void escape_rune(struct buffer *out, uint32_t rune, struct bytes raw)
 {
     static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-    for (const char *n = named; *n != '\0'; n += 2) {
-        if (rune == (uint32_t)*n) {
-            buffer_printf(out, "\\%c", n[1]);
-            return;
-        }
+    if (gotext_escape_named(out, rune, named)) {
+        return;
     }
     if (rune < 0x20 || rune == '<' || rune == '>' || rune == '&' || rune == 0x2028 || rune == 0x2029) {
         buffer_printf(out, "\\u%04x", rune);

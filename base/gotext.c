@@ -322,14 +322,22 @@ bool gotext_is_print(uint32_t rune)
     return low < unicode_print_count && unicode_print[low].first <= rune;
 }
 
-static void quote_rune(struct buffer *out, uint32_t rune, struct bytes raw)
+bool gotext_escape_named(struct buffer *out, uint32_t rune, const char *named)
 {
-    static const char named[] = "\aa\bb\ff\nn\rr\tt\vv\"\"\\\\";
     for (const char *n = named; *n != '\0'; n += 2) {
         if (rune == (uint32_t)*n) {
             buffer_printf(out, "\\%c", n[1]);
-            return;
+            return true;
         }
+    }
+    return false;
+}
+
+static void quote_rune(struct buffer *out, uint32_t rune, struct bytes raw)
+{
+    static const char named[] = "\aa\bb\ff\nn\rr\tt\vv\"\"\\\\";
+    if (gotext_escape_named(out, rune, named)) {
+        return;
     }
     if (gotext_is_print(rune)) {
         buffer_append(out, raw.data, raw.len);

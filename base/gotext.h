@@ -26,6 +26,8 @@ void gotext_print_duration(struct buffer *out, int64_t ns);
 
 /* unicode.IsPrint, roughly that of strconv.Quote: letters, marks, numbers, punctuation, symbols and the ASCII space. */
 bool gotext_is_print(uint32_t rune);
+/* `named`: pairs of a character and the letter that stands for it behind a backslash. False = it is not among them. */
+bool gotext_escape_named(struct buffer *out, uint32_t rune, const char *named);
 /* The first code point of valid or broken UTF-8: its length in bytes, or 0 when the first byte begins no valid one. */
 size_t gotext_decode_rune(struct bytes text, uint32_t *rune);
 
