@@ -435,15 +435,23 @@ static void test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_ol
 
 /* --- leadership handed over --- */
 
+/* Three members that have done nothing for a second; the leader, and one that follows it. */
+static size_t open_calm(struct cluster_bed *c, size_t *follower)
+{
+    cluster_bed_open(c, 3);
+    size_t leader = cluster_bed_ready(c);
+    *follower = other(c, leader);
+    cluster_bed_advance(c, 1000);
+    return leader;
+}
+
 static void test_puts_go_on_while_leadership_is_handed_over(void **state)
 {
     (void)state;
     enum { COUNT = 90 };
     struct cluster_bed c = {.delay_ms = 3};
     struct bed_request transfer = {.ended = 0}, puts[COUNT];
-    cluster_bed_open(&c, 3);
-    size_t old = cluster_bed_ready(&c), to = other(&c, old);
-    cluster_bed_advance(&c, 1000);
+    size_t to, old = open_calm(&c, &to);
     core_bed_transfer(&c.beds[old], &transfer, to + 1);
     for (size_t i = 0; i < COUNT; i++) {
         assert_int_equal(core_bed_put(&c.beds[i % 3], &puts[i], "k", "v", 0), 0);
@@ -469,9 +477,7 @@ static void test_leadership_is_handed_to_a_member_that_is_not_taken_for_active_y
     (void)state;
     struct cluster_bed c = {.delay_ms = 3};
     struct bed_request transfer = {.ended = 0};
-    cluster_bed_open(&c, 3);
-    size_t old = cluster_bed_ready(&c), to = other(&c, old);
-    cluster_bed_advance(&c, 1000);
+    size_t to, old = open_calm(&c, &to);
     c.silent[to] = true;
     core_bed_transfer(&c.beds[old], &transfer, to + 1);
     cluster_bed_advance(&c, 500);
@@ -486,9 +492,7 @@ static void test_handing_over_ends_when_the_other_member_goes_away(void **state)
     (void)state;
     struct cluster_bed c = {.delay_ms = 3};
     struct bed_request transfer = {.ended = 0};
-    cluster_bed_open(&c, 3);
-    size_t old = cluster_bed_ready(&c), to = other(&c, old);
-    cluster_bed_advance(&c, 1000);
+    size_t to, old = open_calm(&c, &to);
     cluster_bed_isolate(&c, to, true);
     c.cut[old][to] = c.cut[to][old] = false; /* not noticed yet */
     c.paused[to] = true;
@@ -507,9 +511,7 @@ static void test_a_leader_that_is_removed_hands_over_at_once(void **state)
     (void)state;
     struct cluster_bed c = {.delay_ms = 2};
     struct bed_request removal, put;
-    cluster_bed_open(&c, 3);
-    size_t old = cluster_bed_ready(&c), asked = other(&c, old);
-    cluster_bed_advance(&c, 1000);
+    size_t asked, old = open_calm(&c, &asked);
     core_bed_remove(&c.beds[asked], &removal, old + 1);
     cluster_bed_advance(&c, 60);
     assert_int_equal(removal.ended, 1);
