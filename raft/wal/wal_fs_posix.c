@@ -20,8 +20,8 @@ struct posix_file {
     struct wal_fs_append append;
 };
 
-/* For all but writing at the end. */
-static int fd_of(struct wal_file *file)
+/* For all but writing at the end and syncing: from here on the file goes through the page cache again. */
+static int plain_fd(struct wal_file *file)
 {
     struct posix_file *posix = (struct posix_file *)file;
     wal_fs_append_end(&posix->append, posix->fd);
@@ -97,14 +97,14 @@ static int posix_open(const struct wal_fs *fs, const char *path, unsigned flags,
 
 static void posix_close(struct wal_file *file)
 {
-    close(fd_of(file));
+    close(plain_fd(file));
     free(file);
 }
 
 static int posix_size(struct wal_file *file, uint64_t *out)
 {
     struct stat st;
-    if (fstat(fd_of(file), &st) < 0) {
+    if (fstat(plain_fd(file), &st) < 0) {
         return -errno;
     }
     *out = (uint64_t)st.st_size;
@@ -115,7 +115,7 @@ static int posix_read(struct wal_file *file, void *data, size_t len, uint64_t of
 {
     size_t done = 0;
     while (done < len) {
-        ssize_t n = pread(fd_of(file), (uint8_t *)data + done, len - done, (off_t)(offset + done));
+        ssize_t n = pread(plain_fd(file), (uint8_t *)data + done, len - done, (off_t)(offset + done));
         if (n < 0 && errno != EINTR) {
             return -errno;
         }
@@ -136,7 +136,7 @@ static int posix_write(struct wal_file *file, struct iovec *iov, size_t count, u
         return error;
     }
     while (count > 0) {
-        ssize_t n = pwritev(fd_of(file), iov, (int)(count > IOV_MAX ? IOV_MAX : count), (off_t)offset);
+        ssize_t n = pwritev(plain_fd(file), iov, (int)(count > IOV_MAX ? IOV_MAX : count), (off_t)offset);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -162,7 +162,7 @@ static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
 {
     int status;
     do {
-        status = fallocate(fd_of(file), 0, (off_t)offset, (off_t)len);
+        status = fallocate(plain_fd(file), 0, (off_t)offset, (off_t)len);
     } while (status < 0 && errno == EINTR);
     if (status == 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
         return result(status);
@@ -170,7 +170,7 @@ static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
     uint64_t size = 0;
     int error = posix_size(file, &size);
     if (error == 0 && size < offset + len) {
-        error = result(ftruncate(fd_of(file), (off_t)(offset + len)));
+        error = result(ftruncate(plain_fd(file), (off_t)(offset + len)));
     }
     return error != 0 ? error : -EOPNOTSUPP;
 }
@@ -179,14 +179,14 @@ static int posix_zero(struct wal_file *file, uint64_t offset, uint64_t len)
 {
     int status;
     do {
-        status = fallocate(fd_of(file), FALLOC_FL_ZERO_RANGE, (off_t)offset, (off_t)len);
+        status = fallocate(plain_fd(file), FALLOC_FL_ZERO_RANGE, (off_t)offset, (off_t)len);
     } while (status < 0 && errno == EINTR);
     return status < 0 && errno == ENOSYS ? -EOPNOTSUPP : result(status);
 }
 
 static int posix_truncate(struct wal_file *file, uint64_t len)
 {
-    return result(ftruncate(fd_of(file), (off_t)len));
+    return result(ftruncate(plain_fd(file), (off_t)len));
 }
 
 static int posix_sync(struct wal_file *file)
@@ -197,11 +197,11 @@ static int posix_sync(struct wal_file *file)
 static int posix_lock(struct wal_file *file)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd_of(file), F_OFD_SETLK, &lock) == 0) {
+    if (fcntl(plain_fd(file), F_OFD_SETLK, &lock) == 0) {
         return 0;
     }
     if (errno == EINVAL || errno == ENOLCK) { /* no OFD locks there: as etcd, the older kind */
-        return flock(fd_of(file), LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        return flock(plain_fd(file), LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? -EAGAIN : -errno;
     }
     return errno == EACCES ? -EAGAIN : -errno;
 }
