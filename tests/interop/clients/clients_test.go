@@ -63,7 +63,7 @@ var masks = []mask{
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}\b`), "ENDPOINT", "each server has its own port"},
 	{regexp.MustCompile(`etcd-endpoints://0x[0-9a-f]+/`), "etcd-endpoints://POINTER/", "an address in etcdctl's memory"},
 	{regexp.MustCompile(`lease [0-9a-f]{16} granted`), "lease ID granted", "made by the server"},
-	{regexp.MustCompile(`"ID":\d{18,19},"TTL"`), `"ID":ID,"TTL"`, "made by the server"},
+	{regexp.MustCompile(`"ID":\d{10,19},"TTL"`), `"ID":ID,"TTL"`, "made by the server; not always as long"},
 	{regexp.MustCompile(`("raft_term":|"RaftTerm" : |"raftTerm":|"term":)\d+`), "${1}TERM", "elections"},
 	{regexp.MustCompile(`("raftIndex":|"RaftIndex" : |"raftAppliedIndex":|"RaftAppliedIndex" : )\d+`), "${1}INDEX", "the servers' own entries"},
 	{regexp.MustCompile(`("dbSize":|"DBSize" : |"DbSize" : |"dbSizeInUse":|"DBSizeInUse" : |"DbSizeInUse" : )\d+`), "${1}SIZE", "two storage engines"},
