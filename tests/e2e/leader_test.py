@@ -92,7 +92,7 @@ def test_a_leader_that_is_stopped_hands_over_first(cluster):
     writer.join()
     text = leader.output(200)
     expect("the old leader tells of it", "leadership transfer starting" in text and "leadership transfer finished" in text, text)
-    expect("writers hardly notice", max(gaps) < 0.5, max(gaps))
+    expect("no writer waits as long as an election takes at least", max(gaps) < 1, max(gaps))
     leader.start()
 
 
@@ -105,7 +105,7 @@ def test_a_killed_leader_is_replaced_soon(cluster):
         with Stubs(other) as s:
             while failure(lambda: put(s, timeout=0.2))[0] != "OK":
                 pass
-        expect("served again", time.monotonic() - begin < 4, time.monotonic() - begin)
+        expect("served again within six election timeouts", time.monotonic() - begin < 6, time.monotonic() - begin)
         leader.start()
 
 
