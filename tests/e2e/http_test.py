@@ -9,7 +9,8 @@ import socket
 import time
 
 import tally
-from member import Member, free_port
+from member import Member
+from ports import free_port
 
 HEALTHY = b'{"health":"true","reason":""}'
 NOT_FOUND = b"404 page not found\n"

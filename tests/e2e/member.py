@@ -1,10 +1,8 @@
 """A server of the tests: started on free loopback ports with data in a temporary folder, stopped by its process id."""
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,24 +10,7 @@ import urllib.request
 
 import programs
 import tally
-
-port_locks = []
-
-
-def free_port():
-    """Below the ports that the system gives to connections, and kept from other tests until this one ends: a member that
-    is stopped finds it free when it starts again."""
-    while True:
-        port, lock = random.SystemRandom().randrange(20000, 32000), socket.socket(socket.AF_UNIX)
-        try:
-            lock.bind(f"\0kedge-port-{port}")
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", port))
-        except OSError:
-            lock.close()
-            continue
-        port_locks.append(lock)
-        return port
+from ports import free_port
 
 
 class Member:

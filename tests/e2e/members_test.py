@@ -15,7 +15,7 @@ import urllib.error
 import tally
 from cluster import Cluster
 from gateway import b64, post
-from member import free_port
+from ports import free_port
 from tally import check, until
 
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else None

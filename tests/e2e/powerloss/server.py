@@ -26,7 +26,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from gateway import b64
-from member import free_port
+from ports import free_port
 
 
 class Server:

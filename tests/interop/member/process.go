@@ -8,20 +8,38 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
+// portLocks are the abstract sockets that say who has a port; an open one that
+// nothing refers to would be closed by its finalizer.
+var portLocks struct {
+	sync.Mutex
+	held []net.Listener
+}
+
 // FreePort finds a port below the range that the kernel hands out to outgoing
-// connections, so that it is still free when the server is restarted on it.
+// connections, and keeps it from other tests until this process ends: it is still
+// free when the server is restarted on it. tests/e2e/ports.py does the same.
 func FreePort() (int, error) {
 	for range 200 {
-		port := 12000 + rand.IntN(18000)
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			listener.Close()
-			return port, nil
+		port := 20000 + rand.IntN(12000)
+		lock, err := net.Listen("unix", fmt.Sprintf("@kedge-port-%d", port))
+		if err != nil {
+			continue
 		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			lock.Close()
+			continue
+		}
+		listener.Close()
+		portLocks.Lock()
+		portLocks.held = append(portLocks.held, lock)
+		portLocks.Unlock()
+		return port, nil
 	}
 	return 0, errors.New("no free port on 127.0.0.1")
 }
