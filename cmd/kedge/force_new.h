@@ -3,7 +3,8 @@
  * committed by decree.
  *
  * etcd drops what is above the commit index that this member knew of. kedge keeps it: the members that are lost may
- * have committed and acknowledged it. */
+ * have committed and acknowledged it. Only before an entry that removes this member the log ends, if it isn't known to
+ * be committed. */
 #ifndef CMD_KEDGE_FORCE_NEW_H
 #define CMD_KEDGE_FORCE_NEW_H
 
