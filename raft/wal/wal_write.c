@@ -193,6 +193,17 @@ static int make_room(struct wal *w, uint64_t bytes)
 
 /* --- saving --- */
 
+/* A checkpoint may have gone by saves that wait for space, and then knows of more that is committed than they do:
+ * readers believe only checkpoints that the last commit index covers. */
+static void take_state(struct wal *w, struct raft_hard_state state)
+{
+    state.commit = state.commit > w->state.commit ? state.commit : w->state.commit;
+    if (!raft_hard_state_equal(state, w->state)) {
+        w->state = state;
+        w->state_waits = true;
+    }
+}
+
 int wal_save(struct wal *w, const struct raft_entry *entries, size_t count, const struct raft_hard_state *state)
 {
     if (w->dead) {
@@ -212,9 +223,8 @@ int wal_save(struct wal *w, const struct raft_entry *entries, size_t count, cons
         wal_add_entry(w, &entries[i]);
     }
     pthread_mutex_unlock(&w->lock);
-    if (state != NULL && state->term != 0 && !raft_hard_state_equal(*state, w->state)) {
-        w->state = *state;
-        w->state_waits = true;
+    if (state != NULL && state->term != 0) {
+        take_state(w, *state);
     }
     if (w->disk_full) {
         wal_update_space(w);

@@ -145,6 +145,31 @@ static void test_a_full_disk_holds_back_only_what_has_no_room(void **state)
     bed_close(&bed);
 }
 
+/* What a member that was away has in its log goes away with the image: nothing of it may be written behind the image's
+ * record, where it would count. */
+static void test_the_record_of_an_image_waits_for_the_saves_before_it(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    atomic_store(&full, true);
+    struct core_job *waits = save_job(&bed, 1, SEGMENT_BYTES);
+    uint64_t voter = 1;
+    struct core_job image = {.kind = CORE_CHECKPOINT};
+    image.checkpoint.at = (struct raft_position){.index = 9, .term = 2};
+    image.checkpoint.conf.voters = (struct raft_ids){&voter, 1};
+    image.checkpoint.data = bytes_str("{}");
+    image.checkpoint.kv = (const struct kv *)&bed; /* nobody looks into it */
+    mailbox_post(&bed.engine.log.box, &image.node);
+    assert_null(next_done(&bed, 300));
+    atomic_store(&full, false);
+    assert_ptr_equal(next_done(&bed, 5000), waits);
+    assert_ptr_equal(next_done(&bed, 5000), &image);
+    assert_int_equal(image.error, 0);
+    save_free(waits);
+    bed_close(&bed);
+}
+
 static void test_a_stop_ends_the_waiting_for_room(void **state)
 {
     (void)state;
@@ -207,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_disk_holds_back_only_what_has_no_room),
+        cmocka_unit_test(test_the_record_of_an_image_waits_for_the_saves_before_it),
         cmocka_unit_test(test_a_stop_ends_the_waiting_for_room),
         cmocka_unit_test(test_lack_of_room_for_the_next_segment_is_over_without_a_save),
         cmocka_unit_test(test_a_segment_that_cannot_be_made_ready_is_not_deadly),

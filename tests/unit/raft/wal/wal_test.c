@@ -197,6 +197,23 @@ static void test_a_checkpoint_above_the_commit_is_covered_by_a_state_record(void
 }
 
 /* PR22201: of several checkpoints the last one that was written whole counts, also when a later one is torn. */
+/* A save that waited for space while a checkpoint went by tells what was committed before it. */
+static void test_a_commit_index_never_goes_back(void **state)
+{
+    struct wal_bed *f = *state;
+    uint64_t voter = 7;
+    const struct raft_conf_state conf = {.voters = {&voter, 1}};
+    wal_bed_create(f);
+    wal_bed_fill(f, 1, 4);
+    assert_int_equal(wal_save_snapshot(f->w, (struct raft_position){4, 1}, &conf), 0);
+    assert_int_equal(wal_test_save(f->w, 5, 1, "late"), 0);
+    wal_bed_save_state(f, 2, 7, 3);
+    assert_int_equal(wal_bed_reopen(f), 0);
+    assert_true(raft_hard_state_equal(f->c.hard_state, (struct raft_hard_state){2, 7, 4}));
+    assert_int_equal(f->c.snapshot.index, 4);
+    wal_bed_expect_entries(f, 5, "5/1=late");
+}
+
 static void test_of_several_checkpoints_the_newest_whole_one_counts(void **state)
 {
     struct wal_bed *f = *state;
@@ -413,6 +430,7 @@ int main(void)
         T(test_the_next_segment_is_made_ready_and_removed_when_unused),
         T(test_reading_begins_in_the_segment_of_the_checkpoint),
         T(test_a_checkpoint_above_the_commit_is_covered_by_a_state_record),
+        T(test_a_commit_index_never_goes_back),
         T(test_of_several_checkpoints_the_newest_whole_one_counts),
         T(test_without_syncs_a_killed_process_loses_nothing_that_was_synced),
         T(test_old_segments_go_when_a_checkpoint_made_them_needless),
