@@ -68,6 +68,7 @@ static void change_members(struct core *core)
     const struct raft_conf_change change = {.type = (enum raft_conf_change_type)core->apply.conf_change.type,
                                             .node_id = core->apply.conf_change.node_id};
     raft_apply_conf_change(core->raft, &change, NULL);
+    core->conf_applied = core->apply.index;
     if (change.type == RAFT_REMOVE_NODE && change.node_id == core->config.member_id &&
         raft_status(core->raft).role == RAFT_LEADER) {
         /* While the others still listen. (In etcd it leads on until it stops, and they wait out an election timeout.)

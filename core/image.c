@@ -14,14 +14,25 @@ static void dropped(struct core_view *view)
     free(container_of(view, struct image, view));
 }
 
+static void open_view(struct core *core, struct image *image);
+
+static void open_again(struct core_view *view)
+{
+    open_view(view->core, container_of(view, struct image, view));
+}
+
 static void opened(struct core_view *view, int error)
 {
     struct image *image = container_of(view, struct image, view);
     struct core *core = view->core;
-    view->cut = NULL;
     if (error != 0) {
         raft_snapshot_reported(core->raft, image->message.to, false);
-        view->closed = dropped;
+        core_view_close(view);
+        return;
+    }
+    /* What older members read beside the database (the v2 JSON) is of the members as they are now. */
+    if (view->at.index < core->conf_applied) {
+        view->closed = open_again;
         core_view_close(view);
         return;
     }
@@ -31,13 +42,17 @@ static void opened(struct core_view *view, int error)
     core->env->send_image(core->env, &message, view);
 }
 
+static void open_view(struct core *core, struct image *image)
+{
+    image->view = (struct core_view){.opened = opened, .closed = dropped};
+    if (core_view_open(core, &image->view, 0) != 0) {
+        free(image); /* this member stops */
+    }
+}
+
 void image_wanted(struct core *core, const struct raft_message *message)
 {
     struct image *image = mem_zalloc(sizeof *image);
     image->message = *message;
-    image->view.opened = opened;
-    image->view.closed = dropped;
-    if (core_view_open(core, &image->view, 0) != 0) {
-        free(image); /* this member stops */
-    }
+    open_view(core, image);
 }

@@ -96,6 +96,7 @@ struct core {
     struct list conf_waiting; /* of core_waiting: changes that wait for the one under way */
     uint64_t conf_id;         /* of that one */
     struct raft_position conf_at;
+    uint64_t conf_applied; /* index of the last change that was applied here */
     struct list transfers; /* core_request.node; .id = who shall lead */
     struct list promotes;  /* of core_promote.node */
 

@@ -56,7 +56,10 @@ static void send_image(struct core_env *env, const struct raft_message *message,
 {
     struct core_bed *bed = container_of(env, struct core_bed, env);
     struct cluster_bed *c = bed->cluster;
+    size_t members;
+    (void)kv_members(bed->kv, &members);
     CHECK(message->snapshot.index == view->at.index && message->snapshot_conf->voters.count > 0);
+    CHECK(message->snapshot_conf->voters.count + message->snapshot_conf->learners.count == members);
     c->images++;
     size_t to = (size_t)message->to - 1;
     bool arrives = c->images_arrive && !c->cut[number(c, bed)][to];
