@@ -163,7 +163,15 @@ struct watcher {
     bool progress_due; /* no events since the last tick */
 };
 
-enum watch_item_kind { WATCH_ITEM_BYTES, WATCH_ITEM_PROGRESS, WATCH_ITEM_EVENTS, WATCH_ITEM_COMPACTED };
+/* PROGRESS_ALL is told under the id -1, which a client may also have given to a watcher: the id does not tell them
+ * apart. */
+enum watch_item_kind {
+    WATCH_ITEM_BYTES,
+    WATCH_ITEM_PROGRESS,
+    WATCH_ITEM_PROGRESS_ALL,
+    WATCH_ITEM_EVENTS,
+    WATCH_ITEM_COMPACTED,
+};
 
 /* A run of events of one batch. */
 struct watch_segment {
@@ -179,10 +187,9 @@ struct watch_item {
     uint8_t *data;
     size_t len;
     uint8_t small[80];
-    /* PROGRESS */
-    int64_t watch_id; /* -1 = the whole stream: then `number` counts them; else it is the watcher's serial */
-    uint64_t number;
-    int64_t rev; /* also EVENTS: header.revision; COMPACTED: the compacted revision */
+    int64_t watch_id; /* PROGRESS */
+    uint64_t number;  /* PROGRESS: the watcher's serial; PROGRESS_ALL: counts them */
+    int64_t rev;      /* PROGRESS, PROGRESS_ALL, EVENTS: header.revision; COMPACTED: the compacted revision */
     /* EVENTS, COMPACTED: all watchers of the group are cancelled when it is pulled */
     struct watch_group *group;
     struct watch_segment one, *segments;

@@ -274,7 +274,7 @@ static bool pull_events(struct watch_stream *s, const struct watch_item *item, s
 static void pull_progress(struct watch_stream *s, const struct watch_item *item, struct watch_out *out)
 {
     struct watcher all = {.id = item->watch_id}, *w = &all;
-    if (item->watch_id == -1) {
+    if (item->kind == WATCH_ITEM_PROGRESS_ALL) {
         CHECK(item->rev >= s->told, "progress %lld after %lld", (long long)item->rev, (long long)s->told);
         s->told = item->rev;
         s->told_number = item->number;
@@ -332,7 +332,7 @@ bool watch_pull(struct watch_stream *s, struct watch_out *out, size_t max_bytes)
         if (item->kind == WATCH_ITEM_BYTES) {
             put_copy(out, item->data, item->len);
             out->messages++;
-        } else if (item->kind == WATCH_ITEM_PROGRESS) {
+        } else if (item->kind == WATCH_ITEM_PROGRESS || item->kind == WATCH_ITEM_PROGRESS_ALL) {
             pull_progress(s, item, out);
         } else if (item->kind == WATCH_ITEM_COMPACTED) {
             pull_compacted(s, item, out);

@@ -344,9 +344,9 @@ void watch_cancel(struct watch_stream *s, int64_t watch_id)
 
 /* --- progress ----------------------------------------------------------------------------------------------------- */
 
-static void send_progress(struct watch_stream *s, int64_t id, uint64_t number)
+static void send_progress(struct watch_stream *s, enum watch_item_kind kind, int64_t id, uint64_t number)
 {
-    struct watch_item *item = watch_item_new(s, WATCH_ITEM_PROGRESS);
+    struct watch_item *item = watch_item_new(s, kind);
     item->watch_id = id;
     item->rev = s->hub->fanned; /* all up to here stands in the queue before this */
     item->number = number;
@@ -374,7 +374,7 @@ static void answer_progress(struct watch_stream *s)
     list_remove(&s->progress_wait);
     if (s->watcher_count > 0 && s->ended_count == 0 && (s->lagging_count == 0 || CANARY(PROGRESS_AHEAD)) &&
         !starts_in_future(s, s->hub->fanned)) {
-        send_progress(s, NO_WATCH_ID, ++s->progress_number);
+        send_progress(s, WATCH_ITEM_PROGRESS_ALL, NO_WATCH_ID, ++s->progress_number);
     }
 }
 
@@ -408,7 +408,7 @@ static void tick(struct watch_stream *s)
         struct watcher *w = container_of(node, struct watcher, in_progress);
         if (w->progress_due && (w->group->state == WATCH_LIVE || CANARY(PROGRESS_AHEAD)) &&
             w->start <= s->hub->fanned && w->next_rev <= s->hub->fanned + 1) {
-            send_progress(s, w->id, w->serial);
+            send_progress(s, WATCH_ITEM_PROGRESS, w->id, w->serial);
         }
         w->progress_due = true;
     }

@@ -291,6 +291,26 @@ static void test_progress_request_needs_every_watcher_synced(void **state)
     watch_bed_free(&store);
 }
 
+/* A client may give a watcher the id under which progress of the whole stream is told; it is no such thing. */
+static void test_progress_of_the_watcher_with_id_minus_one_is_for_that_watcher(void **state)
+{
+    (void)state;
+    struct watch_bed store = {0};
+    int ready = 0;
+    struct watch_hub *h = watch_bed_hub(&store, (struct watch_config){.progress_interval_ms = 1000});
+    struct watch_stream *s = watch_stream_open(h, &ready, 0);
+    watch_bed_put(&store, "a", "1");
+    watch_create(s, &(struct watch_request){.key = bytes_str("z"), .watch_id = -1, .progress_notify = true});
+    expect(h, s, "#-1 rev=2 created\n");
+    watch_step(h, 1200, SIZE_MAX);
+    expect(h, s, "#-1 rev=2\n");
+    create(s, "a", "", 1);
+    expect(h, s, "#0 rev=2 created\n#0 rev=2 PUT a@2=1\n");
+    watch_stream_close(s);
+    watch_hub_free(h);
+    watch_bed_free(&store);
+}
+
 static void test_periodic_progress_only_without_events(void **state)
 {
     (void)state;
@@ -501,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_one_response_for_all_events_of_a_transaction),
         cmocka_unit_test(test_big_responses_are_fragmented_between_events),
         cmocka_unit_test(test_progress_request_needs_every_watcher_synced),
+        cmocka_unit_test(test_progress_of_the_watcher_with_id_minus_one_is_for_that_watcher),
         cmocka_unit_test(test_periodic_progress_only_without_events),
         cmocka_unit_test(test_slow_streams_lag_and_rejoin_without_loss),
         cmocka_unit_test(test_a_laggard_below_the_compacted_revision_is_cancelled),
