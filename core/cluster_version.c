@@ -39,7 +39,7 @@ static void set_version(struct core *core, unsigned major, unsigned minor)
     request.ver = text;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.cluster_version_set = &request;
-    own_propose(core, &core->version, &internal, version_set);
+    own_propose(core, &core->version, &internal, PROPOSE_OWN, version_set);
 }
 
 static bool below(unsigned major, unsigned minor, unsigned than_major, unsigned than_minor)

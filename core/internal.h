@@ -222,6 +222,7 @@ void propose_fail_all(struct core *core, int error);
 uint64_t propose_deadline(const struct core *core);
 /* A proposal of the core's own; repeated until it was applied. `on` is called with the result. */
 void own_propose(struct core *core, struct core_own *own, Etcdserverpb__InternalRaftRequest *internal,
+                 enum propose_kind kind,
                  void (*done)(struct core_request *request, int error, ProtobufCMessage *response));
 
 /* members.c */

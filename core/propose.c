@@ -357,6 +357,7 @@ void core_cancel(struct core *core, struct core_request *request)
 }
 
 void own_propose(struct core *core, struct core_own *own, Etcdserverpb__InternalRaftRequest *internal,
+                 enum propose_kind kind,
                  void (*done)(struct core_request *request, int error, ProtobufCMessage *response))
 {
     CHECK(!own->in_flight);
@@ -364,5 +365,5 @@ void own_propose(struct core *core, struct core_own *own, Etcdserverpb__Internal
     own->request.owner = own;
     own->request.done = done;
     own->retry_ms = core->now_ms + core->config.election_ms;
-    own->in_flight = propose_internal(core, &own->request, internal, PROPOSE_OWN) == 0;
+    own->in_flight = propose_internal(core, &own->request, internal, kind) == 0;
 }

@@ -25,7 +25,7 @@ static void publish(struct core *core)
     request.member_attributes = &attributes;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.cluster_member_attr_set = &request;
-    own_propose(core, &core->publish, &internal, published);
+    own_propose(core, &core->publish, &internal, PROPOSE_OWN, published);
 }
 
 void publish_slice(struct core *core)

@@ -66,7 +66,7 @@ static void raise_alarm(struct core *core)
         return;
     }
     struct arena arena = {0};
-    own_propose(core, &core->alarm_raise, kv_no_space_alarm(core->kv, &arena), raised);
+    own_propose(core, &core->alarm_raise, kv_no_space_alarm(core->kv, &arena), PROPOSE_OWN, raised);
     arena_free(&arena);
 }
 
@@ -117,7 +117,7 @@ static void clear_alarm(struct core *core)
     alarm.memberid = core->config.member_id;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.alarm = &alarm;
-    own_propose(core, &core->alarm_clear, &internal, cleared);
+    own_propose(core, &core->alarm_clear, &internal, PROPOSE_OWN, cleared);
 }
 
 /* --- admission --- */

@@ -103,6 +103,7 @@ int lease_checkpoint(struct lease_table *t, int64_t id, int64_t remaining_ttl_s,
         return ERR_LEASE_NOT_FOUND;
     }
     l->remaining_ttl_s = remaining_ttl_s;
+    l->checkpoint_out = false;
     if (t->primary) {
         lease_schedule_checkpoint(t, l, now_ms);
     }

@@ -153,6 +153,7 @@ void lease_demote(struct lease_table *t)
         struct lease *l = container_of(node, struct lease, all);
         l->expiry_ms = LEASE_FOREVER;
         l->expires.slot = l->checkpoint.slot = 0;
+        l->checkpoint_out = false;
     }
     list_each(node, &t->all)
     {
@@ -182,7 +183,9 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl
     if (l->revocation != NULL || l->expiry_ms < now_ms) {
         return ERR_AGAIN;
     }
-    if (clear_checkpoint != NULL && t->config.checkpoint_interval_ms != 0 && l->remaining_ttl_s > 0) {
+    /* One that is on its way would be applied behind this renewal, and shorten what is promised now. */
+    bool checkpoint = l->remaining_ttl_s > 0 || l->checkpoint_out;
+    if (clear_checkpoint != NULL && t->config.checkpoint_interval_ms != 0 && checkpoint) {
         *clear_checkpoint = true;
         return ERR_AGAIN;
     }
@@ -244,6 +247,7 @@ size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, struct lease_ch
         int64_t remaining_s = (int64_t)((l->expiry_ms - now_ms + 999) / 1000);
         if (remaining_s < l->ttl_s) { /* else it has just been renewed */
             out[n++] = (struct lease_checkpoint_due){.id = l->id, .remaining_ttl_s = remaining_s};
+            l->checkpoint_out = true;
         }
     }
     return n;

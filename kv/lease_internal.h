@@ -31,6 +31,7 @@ struct lease {
     uint64_t expiry_ms;       /* LEASE_FOREVER: none */
     struct heap_node expires; /* when to hand it out (again) */
     struct heap_node checkpoint;
+    bool checkpoint_out; /* one was handed out and is not applied yet */
     struct list waiters;
 
     struct lease_revocation *revocation; /* while it is revoked */

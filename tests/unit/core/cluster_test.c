@@ -397,6 +397,58 @@ static void test_with_checkpoints_a_new_leader_gives_leases_what_was_left(void *
     cluster_bed_close(&c);
 }
 
+static bool has_checkpoint(struct core_bed *bed, int64_t id)
+{
+    struct lease_row row;
+    assert_true(lease_row(kv_leases(bed->kv), id, &row));
+    return memchr(row.value, 0x18, row.value_len) !=
+           NULL; /* RemainingTTL; ids and times of these tests have no such byte */
+}
+
+/* It is refused, and must not reach the next leader later: that one gives the lease its time anew, and may have renewed
+ * it before a checkpoint of what was left before is applied. */
+static void test_a_checkpoint_that_is_due_while_leadership_is_handed_over_is_given_up(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {.delay_ms = 100};
+    struct bed_request grant, transfer = {.ended = 0};
+    c.beds[0].lease_checkpoint_ms = c.beds[1].lease_checkpoint_ms = c.beds[2].lease_checkpoint_ms = 5000;
+    cluster_bed_open(&c, 3);
+    size_t old = cluster_bed_ready(&c), to = other(&c, old);
+    cluster_bed_advance(&c, 1000);
+    core_bed_grant(&c.beds[old], &grant, 7, 600);
+    while (grant.ended == 0) {
+        cluster_bed_advance(&c, 1);
+    }
+    cluster_bed_advance(&c, 4900);
+    assert_int_equal(core_stats(c.beds[old].core).lease_checkpoints_total, 0);
+    core_bed_transfer(&c.beds[old], &transfer, to + 1);
+    cluster_bed_advance(&c, 3000);
+    assert_int_equal(cluster_bed_leader(&c), to);
+    assert_int_equal(core_stats(c.beds[old].core).lease_checkpoints_total, 0);
+    assert_false(has_checkpoint(&c.beds[to], 7));
+    cluster_bed_close(&c);
+}
+
+/* Each lease once an interval, however many there are (limits.tsv: 1,000 a second). */
+static void test_checkpoints_of_many_leases_keep_to_their_interval(void **state)
+{
+    (void)state;
+    enum { LEASES = 3000 };
+    struct cluster_bed c = {0};
+    struct bed_request *grants = calloc(LEASES, sizeof *grants);
+    c.beds[0].lease_checkpoint_ms = 5000;
+    cluster_bed_open(&c, 1);
+    cluster_bed_ready(&c);
+    for (int64_t i = 0; i < LEASES; i++) {
+        core_bed_grant(&c.beds[0], &grants[i], 0x100 + i, 600);
+    }
+    cluster_bed_advance(&c, 9500);
+    assert_int_equal(core_stats(c.beds[0].core).lease_checkpoints_total, (LEASES + 255) / 256);
+    cluster_bed_close(&c);
+    free(grants);
+}
+
 /* The process stands still while another member leads, revokes the lease, and somebody writes. What it reads first,
  * before its first turn, must not be answered as if no time had passed. etcd#20418 / PR21417: stopped while others
  * elect a leader and write, then it goes on. */
@@ -594,6 +646,8 @@ int main(void)
         cmocka_unit_test(test_a_leader_that_is_cut_off_renews_nothing),
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
         cmocka_unit_test(test_with_checkpoints_a_new_leader_gives_leases_what_was_left),
+        cmocka_unit_test(test_a_checkpoint_that_is_due_while_leadership_is_handed_over_is_given_up),
+        cmocka_unit_test(test_checkpoints_of_many_leases_keep_to_their_interval),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),
         cmocka_unit_test(test_leadership_is_handed_to_a_member_that_is_not_taken_for_active_yet),

@@ -294,6 +294,30 @@ static void test_checkpoints_shorten_the_next_promotion_only(void **state)
     lease_table_free(t);
 }
 
+/* Else the checkpoint would be applied behind the renewal, and the next leader would end the lease before the time that
+ * its holder was told. */
+static void test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it(void **state)
+{
+    (void)state;
+    struct lease_table *t = table(300000);
+    struct lease_checkpoint_due due[4];
+    int64_t seconds;
+    bool clear = false;
+    promote(t, 0, 0);
+    lease_grant(t, 1, 1000, 0, NULL);
+    assert_int_equal(lease_checkpoints(t, 300000, due, 4), 1);
+    assert_int_equal(lease_renew(t, 1, 300001, &seconds, &clear), ERR_AGAIN);
+    assert_true(clear);
+    assert_int_equal(lease_checkpoint(t, 1, 700, 300002), 0);
+    assert_int_equal(lease_checkpoint(t, 1, 0, 300003), 0);
+    assert_int_equal(lease_renew(t, 1, 300003, &seconds, &clear), 0);
+    assert_false(clear);
+    lease_demote(t);
+    promote(t, 300010, 0);
+    assert_int_equal(ttl(t, 1, 300010), 1000);
+    lease_table_free(t);
+}
+
 static void test_rows_are_etcds_and_load_again(void **state)
 {
     (void)state;
@@ -444,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_promotion_of_many_leases_spreads_their_expiry),
         cmocka_unit_test(test_renewals_and_grants_during_a_promotion_keep_their_own_expiry),
         cmocka_unit_test(test_checkpoints_shorten_the_next_promotion_only),
+        cmocka_unit_test(test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it),
         cmocka_unit_test(test_rows_are_etcds_and_load_again),
         cmocka_unit_test(test_questions_in_slices_give_each_thing_that_stays_exactly_once),
         cmocka_unit_test(test_random_histories_match_a_model),
