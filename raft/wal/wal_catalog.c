@@ -1,5 +1,6 @@
 /* Remembers where entries stand: a mark each 64 KiB, at the start of each segment, and wherever an entry replaced an
- * earlier one. So an index is found with one search and at most 64 KiB of reading, at 48 bytes a mark. */
+ * earlier one or follows some that don't count. So an index is found with one search and at most 64 KiB of reading, at
+ * 48 bytes a mark. */
 #include "raft/wal/wal_impl.h"
 #include <stdlib.h>
 
@@ -38,7 +39,7 @@ static void add_mark(struct wal_catalog *c, const struct wal_mark *at)
 
 void wal_catalog_add(struct wal_catalog *c, uint64_t index, uint64_t term, const struct wal_mark *at)
 {
-    bool follows = c->last >= c->first && index == c->last + 1 && c->mark_count > 0;
+    bool follows = c->last >= c->first && index == c->last + 1 && c->mark_count > 0 && !c->interrupted;
     if (!follows) {
         cut(c, index > c->last + 1 || index < c->first ? 0 : index);
         if (c->mark_count == 0) {
@@ -54,6 +55,12 @@ void wal_catalog_add(struct wal_catalog *c, uint64_t index, uint64_t term, const
     }
     terms_add(&c->terms, index, term);
     c->last = index;
+    c->interrupted = false;
+}
+
+void wal_catalog_pass_over(struct wal_catalog *c)
+{
+    c->interrupted = true;
 }
 
 void wal_catalog_release(struct wal_catalog *c, uint64_t sequence)

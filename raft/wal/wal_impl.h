@@ -69,12 +69,15 @@ struct wal_catalog {
     size_t mark_count, mark_capacity;
     struct terms terms;
     uint64_t first, last; /* entries that are there: first..last; none if last < first */
+    bool interrupted;     /* others stand between the last one and the next */
 };
 
 void wal_catalog_init(struct wal_catalog *c, uint64_t next_index); /* empty; wal_catalog_free to reuse */
 void wal_catalog_free(struct wal_catalog *c);
 /* An entry was written or met at a place. What it replaces goes; after a gap all before the gap goes. */
 void wal_catalog_add(struct wal_catalog *c, uint64_t index, uint64_t term, const struct wal_mark *at);
+/* An entry was met that doesn't count. */
+void wal_catalog_pass_over(struct wal_catalog *c);
 /* Segments with a sequence below this one are gone. */
 void wal_catalog_release(struct wal_catalog *c, uint64_t sequence);
 uint64_t wal_catalog_term(const struct wal_catalog *c, uint64_t index);

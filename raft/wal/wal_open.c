@@ -194,6 +194,15 @@ static int take_metadata(struct opening *o, const struct wal_record *record, uin
     return 0;
 }
 
+/* Entries behind a checkpoint are never of an earlier term than it. Those that are were replaced by an image, and so
+ * were those that followed them. */
+static bool replaced_by_image(const struct opening *o, const struct raft_entry *e)
+{
+    const struct wal_contents *c = o->contents;
+    return !o->snapshot_met && e->index > c->snapshot.index &&
+           (e->term < c->snapshot.term || (o->w->catalog.interrupted && e->index > c->last_index + 1));
+}
+
 static int take_entry(struct opening *o, const struct wal_record *record, uint64_t offset, uint32_t crc)
 {
     struct raft_entry e;
@@ -203,8 +212,9 @@ static int take_entry(struct opening *o, const struct wal_record *record, uint64
     if (wal_decode_entry(record->data, &e, &content) != 0) {
         return refuse(o, offset, "an entry can't be parsed");
     }
-    if (!o->snapshot_met && e.index > c->snapshot.index && e.term < c->snapshot.term) {
-        return 0; /* what an image replaced: entries behind a checkpoint are never of an earlier term than it */
+    if (replaced_by_image(o, &e)) {
+        wal_catalog_pass_over(catalog);
+        return 0;
     }
     if (e.index > c->last_index + 1) {
         return refuse(o, offset, "an entry's index is above the one that has to follow");

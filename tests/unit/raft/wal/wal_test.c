@@ -197,6 +197,42 @@ static void test_a_checkpoint_above_the_commit_is_covered_by_a_state_record(void
 }
 
 /* PR22201: of several checkpoints the last one that was written whole counts, also when a later one is torn. */
+/* An image replaces all of the log, also what is behind its position: entries of a leader that came to nothing. */
+static void image_over(struct wal_bed *f, const uint64_t *terms, size_t count, struct raft_position image)
+{
+    uint64_t voter = 7;
+    const struct raft_conf_state conf = {.voters = {&voter, 1}};
+    wal_bed_create(f);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(wal_test_save(f->w, i + 1, terms[i], "old"), 0);
+    }
+    wal_bed_save_state(f, image.term + 2, 7, 2);
+    assert_int_equal(wal_save_snapshot(f->w, image, &conf), 0);
+}
+
+static void test_what_an_image_replaced_does_not_come_back(void **state)
+{
+    struct wal_bed *f = *state;
+    image_over(f, (const uint64_t[]){1, 1, 2, 2, 2}, 5, (struct raft_position){3, 3});
+    assert_int_equal(wal_test_save(f->w, 4, 3, "new"), 0);
+    assert_int_equal(wal_test_save(f->w, 5, 4, "new"), 0);
+    assert_int_equal(wal_sync(f->w), 0);
+    wal_bed_expect_entries(f, 4, "4/3=new 5/4=new");
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 4, "4/3=new 5/4=new");
+}
+
+static void test_a_replaced_entry_of_a_later_term_than_the_image(void **state)
+{
+    struct wal_bed *f = *state;
+    image_over(f, (const uint64_t[]){1, 1, 2, 2, 4}, 5, (struct raft_position){3, 3});
+    assert_int_equal(wal_bed_reopen(f), 0);
+    assert_int_equal(f->c.last_index, 3);
+    assert_int_equal(wal_test_save(f->w, 4, 5, "new"), 0);
+    assert_int_equal(wal_bed_reopen(f), 0);
+    wal_bed_expect_entries(f, 4, "4/5=new");
+}
+
 /* A save that waited for space while a checkpoint went by tells what was committed before it. */
 static void test_a_commit_index_never_goes_back(void **state)
 {
@@ -430,6 +466,8 @@ int main(void)
         T(test_the_next_segment_is_made_ready_and_removed_when_unused),
         T(test_reading_begins_in_the_segment_of_the_checkpoint),
         T(test_a_checkpoint_above_the_commit_is_covered_by_a_state_record),
+        T(test_what_an_image_replaced_does_not_come_back),
+        T(test_a_replaced_entry_of_a_later_term_than_the_image),
         T(test_a_commit_index_never_goes_back),
         T(test_of_several_checkpoints_the_newest_whole_one_counts),
         T(test_without_syncs_a_killed_process_loses_nothing_that_was_synced),
