@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* "tmp" first: etcd too removes such leftovers at its start (wal.md "Data dir"). Not all that begins with it is one: a
+ * file of that kind may be an image that is being received (cmd/kedge/image_in.c). */
+#define TEMPORARY "tmp-"
+
 enum { SUFFIX_AT = 33, NAME_BYTES = 39 }; /* %016x-%016x.snap and the final NUL */
 
 /* --- bytes --- */
@@ -134,8 +138,7 @@ int snap_file_write(const struct wal_fs *fs, const char *dir, struct raft_positi
                     const struct raft_conf_state *conf, struct bytes data, char **reason)
 {
     struct buffer content = {0};
-    /* "tmp" first: etcd too removes such leftovers at its start (wal.md "Data dir"). */
-    char *temporary = mem_printf("%s/tmp-%016" PRIx64 "-%016" PRIx64 ".snap", dir, at.term, at.index);
+    char *temporary = mem_printf("%s/" TEMPORARY "%016" PRIx64 "-%016" PRIx64 ".snap", dir, at.term, at.index);
     char *path = mem_printf("%s/%016" PRIx64 "-%016" PRIx64 ".snap", dir, at.term, at.index);
     snap_file_encode(&content, at, conf, data);
     int error = write_file(fs, temporary, buffer_bytes(&content));
@@ -166,7 +169,7 @@ struct found {
 static void collect(void *arg, const char *name)
 {
     struct found *f = arg;
-    if (strncmp(name, "tmp", 3) == 0) {
+    if (strncmp(name, TEMPORARY, sizeof TEMPORARY - 1) == 0) {
         f->leftovers = mem_realloc(f->leftovers, (f->leftover_count + 1) * sizeof *f->leftovers);
         f->leftovers[f->leftover_count++] = mem_strdup(name);
     } else if (strlen(name) == NAME_BYTES - 1 && name[16] == '-' && strcmp(name + SUFFIX_AT, ".snap") == 0) {

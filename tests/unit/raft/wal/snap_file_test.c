@@ -197,12 +197,13 @@ static void test_old_files_and_leftovers_are_removed(void **state)
     memory_fs_put(m, DIR "/0000000000000002-0000000000000033.snap", bytes_str("x"));
     memory_fs_put(m, DIR "/0000000000000003-0000000000000070.snap", bytes_str("x"));
     memory_fs_put(m, DIR "/0000000000000070.snap.db", bytes_str("x"));
-    memory_fs_put(m, DIR "/tmp123", bytes_str("x"));
+    memory_fs_put(m, DIR "/tmp-0000000000000003-0000000000000071.snap", bytes_str("x"));
+    memory_fs_put(m, DIR "/tmp7.snap.db", bytes_str("x")); /* an image that is being received */
     memory_fs_put(m, DIR "/db", bytes_str("x"));
     assert_int_equal(snap_file_purge(memory_fs_vtable(m), DIR, 2, NULL), 0);
     char *names = memory_fs_names(m, DIR);
     assert_string_equal(names, "0000000000000002-0000000000000066.snap 0000000000000003-0000000000000070.snap "
-                               "0000000000000070.snap.db db");
+                               "0000000000000070.snap.db db tmp7.snap.db");
     free(names);
     memory_fs_free(m);
 }
