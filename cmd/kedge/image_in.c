@@ -17,6 +17,9 @@ struct image_in {
     uv_work_t work;
     struct peers *peers;
     struct peer_image *image; /* NULL: aborted */
+    /* Of one that was aborted while it was saved. */
+    struct raft_message message;
+    struct raft_message_owner owner;
     int file;
     struct buffer waiting, writing;
     bool busy, paused, complete, saving;
@@ -79,6 +82,7 @@ static void cleaned_up(uv_work_t *work, int status)
     struct image_in *in = container_of(work, struct image_in, work);
     buffer_free(&in->waiting);
     buffer_free(&in->writing);
+    raft_message_owner_free(&in->owner);
     free(in);
 }
 
@@ -98,6 +102,13 @@ static void end(struct image_in *in)
 
 static void go_on(struct image_in *in);
 
+/* All of it is there, under its name: raft takes it, or has it removed. */
+static void tell(struct peers *peers, const struct raft_message *message)
+{
+    core_step(peers->member->core, message);
+    loop_again(peers->member->loop);
+}
+
 static void done(struct image_in *in)
 {
     struct peer_image *image = in->image;
@@ -108,8 +119,7 @@ static void done(struct image_in *in)
         error = in->error == ENOSPC ? ERR_DISK_FULL : ERR_IO;
         snprintf(reason, sizeof reason, "%s", strerror(in->error));
     } else {
-        core_step(peers->member->core, image->message);
-        loop_again(peers->member->loop);
+        tell(peers, image->message);
     }
     in->image = NULL;
     end(in);
@@ -123,6 +133,9 @@ static void ran(uv_work_t *work, int status)
     in->busy = false;
     in->writing.len = 0;
     if (in->image == NULL) {
+        if (in->saving && in->error == 0 && in->peers->transport != NULL) {
+            tell(in->peers, &in->message);
+        }
         end(in);
     } else if (in->error != 0 || in->saving) {
         done(in);
@@ -191,5 +204,7 @@ void image_in_abort(void *owner, struct peer_image *image)
     in->image = NULL;
     if (!in->busy) {
         end(in);
+    } else if (in->saving) {
+        raft_message_copy(&in->message, &in->owner, image->message);
     }
 }

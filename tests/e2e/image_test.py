@@ -5,13 +5,17 @@ or of the image, catches up, has the same hash as the others, and leaves nothing
 revision once. (PR13501: a restart while an image is being opened; etcd#20271 / PR20553, etcd#18055: a second image comes
 meanwhile.)"""
 
+import json
 import os
 import random
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
+import urllib.request
 
 from etcd3.etcdrpc import rpc_pb2 as pb
 
@@ -244,6 +248,43 @@ def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
     wait_same(cluster)
     check(installed(joining) == 1, "it got its image twice")
     check_tidy(joining)
+
+
+def varint(number):
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def field(number, value):
+    """Of a protobuf message."""
+    if isinstance(value, bytes):
+        return varint(number << 3 | 2) + varint(len(value)) + value
+    return varint(number << 3) + varint(value)
+
+
+def post_and_reset(member, index, database, delay):
+    """An image that nobody needs, from a sender that is gone before the answer: its connection is reset."""
+    with urllib.request.urlopen(member.peer_url + "/members") as answer:
+        cluster = answer.headers["X-Etcd-Cluster-Id"]
+        me, other = [m["id"] for m in sorted(json.load(answer), key=lambda m: m["name"] != member.name)][:2]
+    position = field(1, field(1, me) + field(1, other)) + field(2, index) + field(3, 1)
+    message = field(1, 7) + field(2, me) + field(3, other) + field(4, 1) + field(9, field(2, position))
+    head = (f"POST /raft/snapshot HTTP/1.1\r\nHost: x\r\nX-Etcd-Cluster-Id: {cluster}\r\nX-Server-From: {other:x}\r\n"
+            f"X-Server-Version: 3.7.1\r\nX-Min-Cluster-Version: 3.0.0\r\n"
+            f"Content-Length: {8 + len(message) + len(database)}\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", member.peer_port)) as sender:
+        sender.sendall(head.encode() + struct.pack(">Q", len(message)) + message + database)
+        time.sleep(delay)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_an_image_whose_sender_goes_while_it_is_saved_leaves_nothing(cluster):
+    member = cluster.members[0]
+    for index in range(1, 9):
+        post_and_reset(member, index, bytes(40_000_000), 0.004 * index)
+    check(until(lambda: not [n for n in os.listdir(os.path.join(member.data, "member", "snap")) if n.startswith("tmp")], 30),
+          "it goes on and on")
+    time.sleep(0.2)
+    check_tidy(member)
 
 
 def on_a_cluster(test):
