@@ -121,16 +121,12 @@ __attribute__((noreturn)) static void run_child(const struct hold *h, int64_t re
     _exit(127);
 }
 
-/* The child's wait status; an interrupt kills it. The lease is kept alive meanwhile. */
+/* The child's wait status. The lease is kept alive meanwhile. An interrupt is left to the child, which a terminal sends
+ * it too: it may have to clean up, and the lock is its until it has ended. */
 static int wait_for(struct hold *h, pid_t child)
 {
     int status;
-    bool killed = false;
     while (waitpid(child, &status, WNOHANG) == 0) {
-        if (hold_interrupted() && !killed) {
-            kill(child, SIGKILL);
-            killed = true;
-        }
         hold_step(h);
     }
     return status;
