@@ -1,6 +1,10 @@
 #include "base/gotext.h"
+#include "base/net/loop.h"
 #include "cmd/kedgectl/session.h"
 #include "cmd/kedgectl/verbs.h"
+#include <unistd.h>
+
+#define REOPEN_MS 100
 
 static int parse_id(struct cli_call *call, int64_t *id)
 {
@@ -88,17 +92,18 @@ int verb_lease_list(struct cli_call *call)
 
 /* --- keep-alive --------------------------------------------------------------------------------------------------- */
 
-/* Asks once on the stream. 1: *response; 0: the stream ended, *error has its text. */
-static int keep_alive(struct session *s, struct client_stream *stream, int64_t id, struct arena *arena,
+/* Asks once on the stream, and waits so long (-1 = as long as it takes). 1: *response; 0: nothing came, or the stream
+ * ended, of which *error has the text. */
+static int keep_alive(struct session *s, struct client_stream *stream, int64_t id, int64_t wait_ms, struct arena *arena,
                       Etcdserverpb__LeaseKeepAliveResponse **response, const char **error)
 {
     Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     struct client_status status = {0};
     request.id = id;
     client_stream_send(stream, &request.base);
-    int got = client_stream_receive(stream, -1, &etcdserverpb__lease_keep_alive_response__descriptor, arena,
+    int got = client_stream_receive(stream, wait_ms, &etcdserverpb__lease_keep_alive_response__descriptor, arena,
                                     (ProtobufCMessage **)response, &status);
-    if (got <= 0) {
+    if (got < 0) {
         *error = session_error(&s->call->arena, status.code, status.text, false);
     }
     return got > 0;
@@ -108,13 +113,18 @@ static int keep_alive_once(struct session *s, struct client_stream *stream, int6
 {
     Etcdserverpb__LeaseKeepAliveResponse *response;
     const char *error;
-    if (!keep_alive(s, stream, id, &s->call->arena, &response, &error)) {
+    if (!keep_alive(s, stream, id, -1, &s->call->arena, &response, &error)) {
         return cli_fail(CLI_BAD_CONNECTION, "%s", error);
     }
     if (response->ttl <= 0) {
         return cli_fail(CLI_BAD_CONNECTION, "%s", error_text(ERR_LEASE_NOT_FOUND));
     }
     return printer_keep_alive(&s->printer, response);
+}
+
+static int64_t now_ms(void)
+{
+    return (int64_t)(loop_clock_ns() / 1000000);
 }
 
 /* Waits a third of the lease's time, as etcd's client does, unless the stream ends. */
@@ -128,28 +138,42 @@ static void wait_third(struct client_stream *stream, int64_t ttl)
     arena_free(&none);
 }
 
-/* Until the lease is gone. A lost stream is opened again. */
-static int keep_alive_long(struct session *s, int64_t id)
+/* On one stream, until it ends or the lease is gone: *over_ms is when it must be, without another answer. */
+static int keep_alive_stream(struct session *s, struct client_stream *stream, int64_t id, int64_t *over_ms)
 {
+    struct arena arena = {0};
     int status = 0;
-    bool gone = false;
-    while (!gone && status == 0) {
-        struct client_stream *stream = client_stream_open(s->client, LEASE_KEEP_ALIVE, 0);
+    while (status == 0 && now_ms() < *over_ms) {
         Etcdserverpb__LeaseKeepAliveResponse *response;
         const char *error;
-        struct arena arena = {0};
-        while (status == 0 && keep_alive(s, stream, id, &arena, &response, &error)) {
-            gone = response->ttl <= 0;
-            if (gone) {
-                break;
-            }
+        if (!keep_alive(s, stream, id, *over_ms - now_ms(), &arena, &response, &error)) {
+            break;
+        }
+        *over_ms = response->ttl <= 0 ? 0 : now_ms() + response->ttl * 1000;
+        if (response->ttl > 0) {
             status = printer_keep_alive(&s->printer, response);
             printer_flush(&s->printer);
             wait_third(stream, response->ttl);
-            arena_reset(&arena);
         }
+        arena_reset(&arena);
+    }
+    arena_free(&arena);
+    return status;
+}
+
+/* Until the lease is gone. A lost stream is opened again. Before the first answer nothing is known of the lease's time:
+ * etcd's client gives it as long as to connect, and a second. */
+static int keep_alive_long(struct session *s, int64_t id)
+{
+    int64_t over_ms = now_ms() + cli_number(s->call, "dial-timeout") / 1000000 + 1000;
+    int status = 0;
+    while (status == 0 && now_ms() < over_ms) {
+        struct client_stream *stream = client_stream_open(s->client, LEASE_KEEP_ALIVE, 0);
+        status = keep_alive_stream(s, stream, id, &over_ms);
         client_stream_close(stream);
-        arena_free(&arena);
+        if (status == 0 && now_ms() < over_ms) {
+            usleep(REOPEN_MS * 1000);
+        }
     }
     if (status == 0 && s->printer.format == PRINT_SIMPLE) {
         buffer_printf(&s->printer.out, "lease %016llx expired or revoked.\n", (unsigned long long)id);

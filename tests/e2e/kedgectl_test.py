@@ -131,20 +131,37 @@ def test_a_watch_runs_a_command_at_each_event(member):
 
 
 def test_a_kept_lease_outlives_a_killed_server(member):
-    lease = ctl(member, "lease", "grant", "2").out.split()[1].decode()
+    lease = ctl(member, "lease", "grant", "5").out.split()[1].decode()
     expect(ctl(member, "put", "leased", "x", f"--lease={lease}"), "OK\n")
     keeper = Running(member, "lease", "keep-alive", lease)
     try:
         wait_for("a renewal", lambda: "keepalived" in keeper.text())
         member.kill()
         member.start()
-        time.sleep(3)
+        time.sleep(6)
         expect(ctl(member, "get", "leased"), "leased\nx\n")
         expect(ctl(member, "lease", "revoke", lease), f"lease {lease} revoked\n")
         wait_for("the end", lambda: f"lease {lease} expired or revoked." in keeper.text())
         wait_for("the exit", lambda: keeper.process.poll() == 0)
     finally:
         keeper.close()
+
+
+def test_a_lease_is_given_up_when_nobody_answers_for_its_time(member):
+    lease = ctl(member, "lease", "grant", "2").out.split()[1].decode()
+    keepers = [Running(member, "lease", "keep-alive", lease), Running(member, "lease", "keep-alive", lease, "-w", "json")]
+    try:
+        wait_for("renewals", lambda: all("TTL" in k.text() or "ttl" in k.text() for k in keepers))
+        member.kill()
+        for keeper in keepers:
+            wait_for("its end", lambda k=keeper: k.process.poll() == 0)
+        check(keepers[0].text().endswith(f"lease {lease} expired or revoked.\n"), keepers[0].text())
+        late = ctl(member, "lease", "keep-alive", lease, "--dial-timeout=100ms")
+        expect(late, f"lease {lease} expired or revoked.\n")
+    finally:
+        for keeper in keepers:
+            keeper.close()
+        member.start()
 
 
 def test_no_server_is_told_in_time(member):
