@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int folder_sync(const char *path)
@@ -27,6 +28,23 @@ int folder_sync_of(const char *file)
     }
     int rc = folder_sync(slash == NULL ? "." : folder), failed = errno;
     free(folder);
+    errno = failed;
+    return rc;
+}
+
+int folder_make_above(const char *path)
+{
+    char *above = mem_strdup(path);
+    int rc = 0;
+    for (char *slash = strchr(above, '/'); slash != NULL && rc == 0; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (slash != above) {
+            rc = mkdir(above, 0700) == 0 ? folder_sync_of(above) : errno == EEXIST ? 0 : -1;
+        }
+        *slash = '/';
+    }
+    int failed = errno;
+    free(above);
     errno = failed;
     return rc;
 }

@@ -7,5 +7,7 @@
 int folder_sync(const char *path);
 /* The folder that this file stands in, whether or not the file is there. */
 int folder_sync_of(const char *file);
+/* Makes the folders above `path` that are missing, as mkdir -p does, each durably. */
+int folder_make_above(const char *path);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/random.h"
 #include "cmd/kedge/bootstrap.h"
 #include "cmd/kedge/convert.h"
@@ -32,6 +33,13 @@ int64_t member_wall_ms(void)
 }
 
 /* --- directories --- */
+
+static void make_above(const char *path)
+{
+    if (folder_make_above(path) != 0) {
+        refuse("cannot create the folders above", path, strerror(errno));
+    }
+}
 
 static void make_dir(const char *path)
 {
@@ -76,7 +84,9 @@ static void prepare_dirs(struct member *member)
     member->snap_dir = arena_printf(arena, "%s/snap", member->member_dir);
     member->wal_dir = config->wal_dir[0] != '\0' ? config->wal_dir : arena_printf(arena, "%s/wal", member->member_dir);
     member->db_path = arena_printf(arena, "%s/db", member->snap_dir);
+    make_above(config->data_dir);
     make_dir(config->data_dir);
+    make_above(member->wal_dir);
     make_dir(member->member_dir);
     make_dir(member->snap_dir);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a start refuses and says, and what a stop leaves: second server on a directory, swapped directories, a log without
+"""What a start refuses, makes and says, and what a stop leaves: second server on a directory, swapped directories, a log without
 its end, a store without its log, a clean stop and start."""
 
 import os
@@ -54,6 +54,16 @@ try:
     for _ in range(30):
         put(b, "Yg==", "Mg==")
     b.stop()
+    # folders above those of the data and of the log are made, as etcd makes them
+    deep = Member(f"--wal-dir={b.folder}/w/x/wal", "--log-level=WARNING")
+    deep.data = os.path.join(deep.folder, "d/x/data")
+    deep.start()
+    put(deep, "Yg==", "Mg==")
+    deep.stop()
+    expect("the log is where it was told", len(tree(f"{b.folder}/w/x/wal")) > 0)
+    expect("its log has warnings only", '"level":"info"' not in deep.output(), deep.output())
+    deep.close()
+
     # the store of another member
     shutil.copytree(a.data, a.data + ".good")
     shutil.copytree(b.data, b.data + ".good")
