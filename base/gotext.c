@@ -49,36 +49,41 @@ static const char *skip_base_prefix(const char *digits, int *base)
 
 enum number_fault { NUMBER_OK, NUMBER_SYNTAX, NUMBER_RANGE };
 
-/* The digits of a number without a sign. On overflow the rest is still looked at: a syntax error goes first. */
-static enum number_fault parse_digits(const char *text, int base, uint64_t *out)
+/* The digits of a number without a sign, up to the first thing that is wrong. In base 0 one underscore may stand
+ * between two of them, and behind the prefix; that they stand well is looked at last. */
+static enum number_fault parse_digits(const char *text, int base, int bits, uint64_t *out)
 {
-    bool overflow = false;
-    uint64_t value = 0;
-    if (base == 0) {
-        text = skip_base_prefix(text, &base);
-    }
+    uint64_t value = 0, max = UINT64_MAX >> (64 - bits);
+    const char *digits = base == 0 ? skip_base_prefix(text, &base) : NULL;
+    bool spaced = digits != NULL, may_space = spaced && digits != text, astray = false;
+    text = spaced ? digits : text;
     if (*text == '\0') {
         return NUMBER_SYNTAX;
     }
     for (; *text != '\0'; text++) {
+        if (spaced && *text == '_') {
+            astray |= !may_space;
+            may_space = false;
+            continue;
+        }
         int digit = digit_value(*text);
         if (digit >= base) {
             return NUMBER_SYNTAX;
         }
-        overflow |= __builtin_mul_overflow(value, (uint64_t)base, &value);
-        overflow |= __builtin_add_overflow(value, (uint64_t)digit, &value);
+        if (__builtin_mul_overflow(value, (uint64_t)base, &value) ||
+            __builtin_add_overflow(value, (uint64_t)digit, &value) || value > max) {
+            return NUMBER_RANGE;
+        }
+        may_space = true;
     }
     *out = value;
-    return overflow ? NUMBER_RANGE : NUMBER_OK;
+    return may_space && !astray ? NUMBER_OK : NUMBER_SYNTAX;
 }
 
 const char *gotext_uint(struct arena *arena, const char *text, int base, int bits, uint64_t *out)
 {
     uint64_t value = 0;
-    enum number_fault fault = parse_digits(text, base, &value);
-    if (fault == NUMBER_OK && bits < 64 && value >> bits != 0) {
-        fault = NUMBER_RANGE;
-    }
+    enum number_fault fault = parse_digits(text, base, bits, &value);
     if (fault != NUMBER_OK) {
         return number_error(arena, "ParseUint", text, fault == NUMBER_SYNTAX ? "invalid syntax" : RANGE_TEXT);
     }
@@ -91,7 +96,7 @@ const char *gotext_int(struct arena *arena, const char *text, int base, int bits
     uint64_t magnitude = 0;
     bool negative = text[0] == '-';
     const char *digits = text + (text[0] == '-' || text[0] == '+');
-    enum number_fault fault = parse_digits(digits, base, &magnitude);
+    enum number_fault fault = parse_digits(digits, base, bits, &magnitude);
     uint64_t limit = UINT64_C(1) << (bits - 1);
     if (fault == NUMBER_OK && (negative ? magnitude > limit : magnitude >= limit)) {
         fault = NUMBER_RANGE;

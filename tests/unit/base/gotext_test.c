@@ -84,7 +84,29 @@ static void test_numbers_know_bases_and_limits(void **state)
                         "strconv.ParseUint: parsing \"4294967296\": value out of range");
     assert_string_equal(gotext_uint(&arena, "-1", 0, 64, &u), "strconv.ParseUint: parsing \"-1\": invalid syntax");
     assert_true(gotext_is_range_error(gotext_uint(&arena, "99999999999999999999", 0, 64, &u)));
-    assert_false(gotext_is_range_error(gotext_uint(&arena, "99999999999999999999x", 0, 64, &u)));
+    /* the first thing that is wrong is told */
+    assert_true(gotext_is_range_error(gotext_uint(&arena, "99999999999999999999x", 0, 64, &u)));
+    assert_true(gotext_is_range_error(gotext_uint(&arena, "4294967296x", 0, 32, &u)));
+    assert_false(gotext_is_range_error(gotext_uint(&arena, "x99999999999999999999", 0, 64, &u)));
+}
+
+static void test_underscores_stand_between_digits_in_base_0(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t value;
+    } good[] = {{"1_000", 1000}, {"0_7", 7}, {"0x_1f", 31}, {"-0b_1_0", -2}, {"0o1_0", 8}, {"1_2_3", 123}};
+    static const char *const bad[] = {"_1", "1_", "1__0", "0x", "0x_", "0_", "0x1__0", "_", "-_1", "0_x1"};
+    int64_t n;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_null(gotext_int(&arena, good[i].text, 0, 64, &n));
+        assert_int_equal(n, good[i].value);
+        assert_non_null(gotext_int(&arena, good[i].text, 10, 64, &n));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_non_null(gotext_int(&arena, bad[i], 0, 64, &n));
+    }
 }
 
 static void test_texts_are_quoted_as_go_quotes_them(void **state)
@@ -149,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_durations_read_as_go_reads_them),
         cmocka_unit_test(test_bad_durations_have_go_s_words),
         cmocka_unit_test(test_numbers_know_bases_and_limits),
+        cmocka_unit_test(test_underscores_stand_between_digits_in_base_0),
         cmocka_unit_test(test_texts_are_quoted_as_go_quotes_them),
         cmocka_unit_test(test_durations_print_as_go_prints_them),
     };
