@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define MAX_ELECTION_MS 50000
@@ -22,20 +23,35 @@
 
 /* --- checks: each returns NULL or the error ----------------------------------------------------------------------- */
 
+/* As etcd's logger reads them: in small letters, capitals or both, and some have two names. */
+static bool find_level(const char *text, enum log_level *out)
+{
+    static const struct {
+        const char *name;
+        enum log_level level;
+    } levels[] = {
+        {"debug", LOG_DEBUG}, {"info", LOG_INFO},    {"", LOG_INFO},       {"warn", LOG_WARN},   {"warning", LOG_WARN},
+        {"error", LOG_ERROR}, {"dpanic", LOG_PANIC}, {"panic", LOG_PANIC}, {"fatal", LOG_FATAL},
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        if (strcasecmp(text, levels[i].name) == 0) {
+            *out = levels[i].level;
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *check_log(struct config *c)
 {
-    static const char *const levels[] = {"debug", "info", "warn", "error", "panic", "fatal"};
-    int level = -1;
-    for (int i = 0; i < 6; i++) {
-        level = strcmp(c->log_level_text, levels[i]) == 0 ? i : level;
-    }
-    if (level < 0) {
+    bool json = strcmp(c->log_format_text, "json") == 0 || *c->log_format_text == '\0';
+    if (!find_level(c->log_level_text, &c->log_level)) {
         return refuse(c, "unrecognized level: %s (--log-level)", gotext_quoted(&c->arena, c->log_level_text));
     }
     if (strcmp(c->logger, "zap") != 0) {
         return refuse(c, "unknown logger option %s (--logger)", gotext_quoted(&c->arena, c->logger));
     }
-    if (strcmp(c->log_format_text, "json") != 0 && strcmp(c->log_format_text, "console") != 0) {
+    if (!json && strcmp(c->log_format_text, "console") != 0) {
         return refuse(c, "unknown log format: %s, supported values json, console (--log-format)", c->log_format_text);
     }
     for (size_t i = 0; i < c->log_outputs.count; i++) {
@@ -45,8 +61,7 @@ static const char *check_log(struct config *c)
             return refuse(c, "--log-outputs %s: %s", output, FLAG_UNSUPPORTED);
         }
     }
-    c->log_level = (enum log_level)level;
-    c->log_format = strcmp(c->log_format_text, "json") == 0 ? LOG_JSON : LOG_CONSOLE;
+    c->log_format = json ? LOG_JSON : LOG_CONSOLE;
     return NULL;
 }
 

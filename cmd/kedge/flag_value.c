@@ -243,8 +243,10 @@ static void store_value(struct config *c, const struct flag_info *flag, const st
     case FLAG_UINT32:
         *(uint64_t *)field = value->natural;
         break;
-    case FLAG_URLS:
-        *(struct url_list *)field = value->urls;
+    case FLAG_URLS: /* an empty text, as of a script's variable that is not set, leaves what there was */
+        if (*value->text != '\0') {
+            *(struct url_list *)field = value->urls;
+        }
         break;
     case FLAG_ORIGINS:
     case FLAG_STRINGS:

@@ -88,6 +88,31 @@ static void test_flags_in_all_forms_of_go(void **state)
     assert_string_equal(config.initial_cluster, "a=http://localhost:2380"); /* follows the name */
 }
 
+static void test_what_etcd_takes_is_taken(void **state)
+{
+    (void)state;
+    static const struct {
+        char *text;
+        enum log_level level;
+    } levels[] = {
+        {"--log-level=WARN", LOG_WARN},    {"--log-level=Warning", LOG_WARN}, {"--log-level=", LOG_INFO},
+        {"--log-level=dpanic", LOG_PANIC}, {"--log-level=debug", LOG_DEBUG},
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        assert_int_equal(LOAD("--name=a", levels[i].text, "--log-format="), CONFIG_SERVE);
+        assert_int_equal(config.log_level, levels[i].level);
+        assert_int_equal(config.log_format, LOG_JSON);
+    }
+    /* no URLs at all: what there was before */
+    assert_int_equal(LOAD("--name=a", "--advertise-client-urls=", "--listen-client-urls=http://127.0.0.1:1",
+                          "--listen-client-urls=", "--listen-metrics-urls=", "--initial-advertise-peer-urls="),
+                     CONFIG_SERVE);
+    assert_string_equal(config.advertise_client_urls.items[0].text, "http://localhost:2379");
+    assert_string_equal(config.listen_client_urls.items[0].text, "http://127.0.0.1:1");
+    assert_string_equal(config.initial_advertise_peer_urls.items[0].text, "http://localhost:2380");
+    assert_int_equal(config.listen_metrics_urls.count, 0);
+}
+
 static void test_bad_flags_are_refused_with_status_2_and_their_name(void **state)
 {
     (void)state;
@@ -300,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_are_etcd_s),
         cmocka_unit_test(test_flags_in_all_forms_of_go),
+        cmocka_unit_test(test_what_etcd_takes_is_taken),
         cmocka_unit_test(test_bad_flags_are_refused_with_status_2_and_their_name),
         cmocka_unit_test(test_what_kedge_does_not_have_is_refused_by_name_unless_it_is_the_default),
         cmocka_unit_test(test_what_etcd_ignores_is_ignored),
