@@ -163,6 +163,23 @@ static void abort_writing(struct backup_target *target)
     }
 }
 
+/* Opens what is to be written, locked; -1 with errno. Who sweeps may have had the lock first, and removed it. */
+static int open_part(const char *path, int flags)
+{
+    for (;;) {
+        struct stat st;
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+        if (fd < 0) {
+            return -1;
+        }
+        /* a file system without locks: sweep leaves what it cannot lock */
+        if (flock(fd, LOCK_EX) != 0 || fstat(fd, &st) != 0 || st.st_nlink > 0) {
+            return fd;
+        }
+        close(fd);
+    }
+}
+
 static int begin(struct backup_target *target, const char *name)
 {
     struct directory *d = of(target);
@@ -171,14 +188,13 @@ static int begin(struct backup_target *target, const char *name)
     d->name = mem_strdup(name);
     d->part = mem_printf(".%s" PART, name);
     char *path = inside(d, d->part);
-    d->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    d->fd = open_part(path, O_EXCL);
     int error = d->fd < 0 ? failed(d, "create", d->part) : 0;
     free(path);
     if (error != 0) {
         drop(d);
         return error;
     }
-    (void)flock(d->fd, LOCK_EX | LOCK_NB); /* a file system without locks: sweep leaves what it cannot lock */
     return 0;
 }
 
@@ -255,18 +271,18 @@ static int put(struct backup_target *target, const char *name, struct bytes cont
     char *part = mem_printf(".%s" PART, name), *from = inside(d, part), *to = inside(d, name);
     struct directory writer = {.path = d->path, .part = part};
     int error = 0;
-    writer.fd = open(from, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    writer.fd = open_part(from, O_TRUNC);
     if (writer.fd < 0) {
         error = failed(d, "create", part);
     } else {
         error = write_part(&writer.target, content);
         error = error != 0 ? error : finish(&writer.target);
-        close(writer.fd);
         if (error != 0) {
             memcpy(d->target.reason, writer.target.reason, sizeof d->target.reason);
         } else if (rename(from, to) != 0) {
             error = failed(d, "rename", part);
         }
+        close(writer.fd);
         if (error != 0) {
             unlink(from);
         }

@@ -15,6 +15,24 @@ static struct backup_peer *peer_of(struct backup_lead *lead, uint64_t id)
     return NULL;
 }
 
+/* --- the clock --- */
+
+int64_t backup_lead_later_s(int64_t a_s, int64_t b_s, int64_t wall_s)
+{
+    a_s = a_s >= wall_s + BACKUP_AHEAD_S ? 0 : a_s;
+    b_s = b_s >= wall_s + BACKUP_AHEAD_S ? 0 : b_s;
+    return a_s > b_s ? a_s : b_s;
+}
+
+/* After it was put back: nothing that was in the future is to be waited for. */
+static void follow_clock(struct backup_lead *lead, int64_t wall_s)
+{
+    lead->wall_s = wall_s;
+    lead->last_s = backup_lead_later_s(lead->last_s, 0, wall_s);
+    lead->tried_s = backup_lead_later_s(lead->tried_s, 0, wall_s);
+    lead->since_s = lead->since_s > wall_s ? wall_s : lead->since_s;
+}
+
 /* --- the members --- */
 
 /* What is known of those who stay is kept. */
@@ -277,6 +295,7 @@ size_t backup_lead_turn(struct backup_lead *lead, const struct backup_lead_facts
     } else {
         align(lead, facts);
     }
+    follow_clock(lead, facts->wall_s);
     switch (lead->state) {
     case BACKUP_SURVEY:
         return survey_turn(lead, facts, orders);
@@ -319,9 +338,9 @@ static void runner_answered(struct backup_lead *lead, struct backup_peer *peer, 
     }
 }
 
-void backup_lead_learn(struct backup_lead *lead, int64_t last_s)
+void backup_lead_learn(struct backup_lead *lead, int64_t last_s, int64_t wall_s)
 {
-    lead->last_s = last_s > lead->last_s ? last_s : lead->last_s;
+    lead->last_s = backup_lead_later_s(lead->last_s, last_s, wall_s);
 }
 
 void backup_lead_answer(struct backup_lead *lead, uint64_t from, uint64_t term, const struct backup_report *report,
@@ -337,7 +356,7 @@ void backup_lead_answer(struct backup_lead *lead, uint64_t from, uint64_t term, 
     }
     peer->heard = true;
     peer->able = report->able;
-    backup_lead_learn(lead, report->last_s);
+    backup_lead_learn(lead, report->last_s, lead->wall_s);
     if (report->running == 0) {
         peer->clear = true;
     }

@@ -15,7 +15,8 @@
  *
  * Which slot was last is known to all (each answer and each question has it, and the notes in the targets), so that a
  * new leader neither repeats a slot nor leaves it out: the newest slot that was missed while there was no leader is
- * made up for; older ones are not.
+ * made up for; older ones are not. A last slot that lies an hour or more ahead is of a clock that was wrong, and counts
+ * for nothing.
  *
  * A pure state machine: time, members and answers come in, orders go out. Members that do not know the question (etcd)
  * are never asked to take one; while such a member leads there are none. */
@@ -29,6 +30,7 @@
 #define BACKUP_SILENT_MS 12000 /* > BACKUP_TRUST_MS + BACKUP_ANSWER_MS + BACKUP_PERMIT_MS */
 #define BACKUP_POLL_MS 1000
 #define BACKUP_ANSWER_MS 1500 /* how long a question may take */
+#define BACKUP_AHEAD_S 3600
 enum { BACKUP_PEERS = 64 };
 
 struct backup_peer {
@@ -74,7 +76,7 @@ struct backup_lead {
     /* private */
     bool leads, idle_only; /* idle_only: without schedule, surveyed only when somebody asks */
     uint64_t term, since_ms, survey_ms, orders;
-    int64_t since_s;
+    int64_t since_s, wall_s; /* wall_s: of the last turn */
     struct backup_peer peers[BACKUP_PEERS];
     size_t count;
     enum { BACKUP_IDLE, BACKUP_SURVEY, BACKUP_BEGUN, BACKUP_WATCH } state;
@@ -99,7 +101,9 @@ size_t backup_lead_turn(struct backup_lead *lead, const struct backup_lead_facts
 void backup_lead_answer(struct backup_lead *lead, uint64_t from, uint64_t term, const struct backup_report *report,
                         uint64_t now_ms);
 /* What this member itself knows of the last slot. */
-void backup_lead_learn(struct backup_lead *lead, int64_t last_s);
+void backup_lead_learn(struct backup_lead *lead, int64_t last_s, int64_t wall_s);
+/* The later one of two last slots, without what lies ahead of the clock; 0 = none. */
+int64_t backup_lead_later_s(int64_t a_s, int64_t b_s, int64_t wall_s);
 
 /* A member wants to take one now. The run's number, or 0: *busy is who is at work, 0 = ask again in a moment. */
 uint64_t backup_lead_request(struct backup_lead *lead, uint64_t from, uint64_t now_ms, uint64_t *busy);

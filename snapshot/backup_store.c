@@ -175,20 +175,29 @@ static int remove_orphans(struct backup_store *store, const struct backup_listin
     return error;
 }
 
-static int apply_policy(struct backup_store *store, const struct backup_note *notes, size_t count, int64_t *newest_s,
+/* The n-th in the order of the policy, newest first: those with times after now_s come last. */
+static size_t place_of(size_t n, size_t ahead, size_t count)
+{
+    return (n + ahead) % count;
+}
+
+static int apply_policy(struct backup_store *store, const struct backup_note *notes, size_t count, int64_t now_s,
                         size_t *removed)
 {
     struct backup_age *ages = mem_zalloc((count + 1) * sizeof *ages);
+    size_t ahead = 0;
     int error = 0;
-    *newest_s = 0;
+    while (ahead < count && notes[ahead].time_s > now_s) {
+        ahead++;
+    }
     for (size_t i = 0; i < count; i++) {
-        ages[i] = (struct backup_age){.time_s = notes[i].time_s, .good = notes[i].damage[0] == '\0'};
-        *newest_s = ages[i].good && *newest_s == 0 ? notes[i].time_s : *newest_s;
+        const struct backup_note *note = &notes[place_of(i, ahead, count)];
+        ages[i] = (struct backup_age){.time_s = note->time_s, .good = note->damage[0] == '\0'};
     }
     backup_keep_choose(&store->keep, ages, count);
     for (size_t i = 0; i < count && error == 0; i++) {
         if (!ages[i].keep) {
-            error = remove_backup(store, &notes[i]);
+            error = remove_backup(store, &notes[place_of(i, ahead, count)]);
             *removed += error == 0;
         }
     }
@@ -196,17 +205,16 @@ static int apply_policy(struct backup_store *store, const struct backup_note *no
     return error;
 }
 
-int backup_store_retain(struct backup_store *store, size_t *removed)
+int backup_store_retain(struct backup_store *store, int64_t now_s, size_t *removed)
 {
     struct backup_listing listing = {0};
     struct backup_note *notes = NULL;
     size_t count = 0;
-    int64_t newest_s = 0;
     *removed = 0;
     int error = target_failed(store, store->target->ops->list(store->target, &listing));
     error = error != 0 ? error : read_notes(store, &listing, &notes, &count);
-    error = error != 0 ? error : apply_policy(store, notes, count, &newest_s, removed);
-    error = error != 0 ? error : remove_orphans(store, &listing, newest_s);
+    error = error != 0 ? error : apply_policy(store, notes, count, now_s, removed);
+    error = error != 0 ? error : remove_orphans(store, &listing, now_s);
     free(notes);
     backup_listing_free(&listing);
     return error;

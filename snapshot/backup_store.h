@@ -32,8 +32,9 @@ int backup_store_find_slot(struct backup_store *store, int64_t slot_s, struct ba
 int backup_store_verify(struct backup_store *store, const char *name, struct backup_note *out,
                         const atomic_bool *cancel);
 
-/* Removes what the policy does not keep, and what was left half removed. *removed: how many backups. */
-int backup_store_retain(struct backup_store *store, size_t *removed);
+/* Removes what the policy does not keep, and what was left half removed. now_s: the time of the newest one. Those of
+ * later times are of a clock that was ahead: they count as the oldest. *removed: how many backups. */
+int backup_store_retain(struct backup_store *store, int64_t now_s, size_t *removed);
 
 /* --- a new one: begin, write …, finish, commit; or abort at any time --- */
 struct backup_writer {

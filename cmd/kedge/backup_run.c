@@ -138,7 +138,7 @@ static void retain_job(struct backup_job *job)
 {
     struct backup_run *run = of_job(job);
     FAILPOINT(backupBeforeRetain);
-    keep_reason(run, backup_store_retain(&run->backup->writing, &run->removed));
+    keep_reason(run, backup_store_retain(&run->backup->writing, run->writer.note.time_s, &run->removed));
 }
 
 static void clean_job(struct backup_job *job)
@@ -264,7 +264,7 @@ static void committed(struct backup_job *job)
     run->committed = true;
     backup->last = *note;
     backup->successes++;
-    backup->last_slot_s = note->slot_s > backup->last_slot_s ? note->slot_s : backup->last_slot_s;
+    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, note->slot_s, backup_wall_s());
     log_info("took a backup", log_str("name", note->name), log_int("revision", note->revision),
              log_uint("size", note->size), log_uint("stored-size", note->stored_size), log_uint("hash", note->hash),
              log_duration("took", note->duration_ms * 1000000));
@@ -375,7 +375,7 @@ static void already_taken(struct backup_run *run)
     const struct backup_note *note = &run->writer.note;
     log_info("this slot's backup is there already", log_str("name", note->name));
     backup->last = *note;
-    backup->last_slot_s = note->slot_s > backup->last_slot_s ? note->slot_s : backup->last_slot_s;
+    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, note->slot_s, backup_wall_s());
     tell(run, NULL);
     close_view(run);
     backup_turn(backup);

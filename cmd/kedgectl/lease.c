@@ -112,7 +112,7 @@ static int keep_alive(struct session *s, struct client_stream *stream, int64_t i
 static int keep_alive_once(struct session *s, struct client_stream *stream, int64_t id)
 {
     Etcdserverpb__LeaseKeepAliveResponse *response;
-    const char *error;
+    const char *error = "";
     if (!keep_alive(s, stream, id, -1, &s->call->arena, &response, &error)) {
         return cli_fail(CLI_BAD_CONNECTION, "%s", error);
     }

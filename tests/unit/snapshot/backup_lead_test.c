@@ -36,7 +36,8 @@ struct bed {
     struct backup_schedule schedule;
     struct member members[MEMBERS];
     uint64_t now_ms, term;
-    size_t leader; /* MEMBERS = none */
+    int64_t ahead_s; /* of the wall clock, which somebody has set wrong */
+    size_t leader;   /* MEMBERS = none */
     uint64_t work_ms;
     struct packet packets[1024];
     size_t packet_count;
@@ -48,7 +49,7 @@ struct bed {
 
 static int64_t wall_s(const struct bed *bed)
 {
-    return START_S + (int64_t)(bed->now_ms / 1000);
+    return START_S + bed->ahead_s + (int64_t)(bed->now_ms / 1000);
 }
 
 static void bed_open(struct bed *bed, const char *schedule)
@@ -176,7 +177,7 @@ static bool lead_turn(struct bed *bed, struct member *m)
                                             .term = bed->term,
                                             .peers = peers,
                                             .count = MEMBERS};
-    backup_lead_learn(&m->lead, m->last_s);
+    backup_lead_learn(&m->lead, m->last_s, facts.wall_s);
     size_t count = backup_lead_turn(&m->lead, &facts, orders);
     for (size_t i = 0; i < count; i++) {
         if (orders[i].to == m->id) {
@@ -402,6 +403,46 @@ static void test_members_of_etcd_are_left_out(void **state)
     assert_int_not_equal(bed.members[2].finished, 0);
 }
 
+static void test_a_clock_that_was_ahead_stops_nothing_once_it_is_right(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        struct bed bed;
+        bed_open(&bed, "1m");
+        run(&bed, 2 * 60000);
+        bed.ahead_s = 365 * 86400;
+        run(&bed, 2 * 60000);
+        if (way == 1) {
+            elect(&bed, 2); /* its leadership began in the future */
+            run(&bed, 60000);
+        }
+        bed.ahead_s = 0;
+        if (way == 2) {
+            elect(&bed, 2);
+        }
+        size_t before = bed.taken;
+        assert_true(before >= 3);
+        run(&bed, 5 * 60000);
+        assert_in_range(bed.taken - before, 4, 6); /* one may have been under way */
+        expect_each_slot_once(&bed);
+    }
+}
+
+static void test_a_clock_that_is_put_back_a_little_repeats_no_slot(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, "1m");
+    run(&bed, 5 * 60000);
+    size_t before = bed.taken;
+    bed.ahead_s = -120;
+    run(&bed, 2 * 60000 - 5000);
+    assert_in_range(bed.taken - before, 0, 1);
+    run(&bed, 3 * 60000);
+    assert_in_range(bed.taken - before, 2, 4);
+    expect_each_slot_once(&bed);
+}
+
 /* begin_run fails if there are ever two. */
 static void test_never_two_whatever_is_lost_and_whoever_dies(void **state)
 {
@@ -454,6 +495,8 @@ int main(void)
         cmocka_unit_test(test_a_cluster_that_begins_waits_for_the_next_slot),
         cmocka_unit_test(test_who_wants_one_now_is_refused_while_another_is_at_it),
         cmocka_unit_test(test_members_of_etcd_are_left_out),
+        cmocka_unit_test(test_a_clock_that_was_ahead_stops_nothing_once_it_is_right),
+        cmocka_unit_test(test_a_clock_that_is_put_back_a_little_repeats_no_slot),
         cmocka_unit_test(test_never_two_whatever_is_lost_and_whoever_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

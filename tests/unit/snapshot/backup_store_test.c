@@ -13,6 +13,7 @@
 #include "tests/support/image_support.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -324,12 +325,12 @@ static void test_damage_is_found_noted_and_forgotten_when_it_is_gone(void **stat
         assert_int_equal(backup_store_list(&bed.store, &notes, &count), 0);
         assert_string_not_equal(notes[0].damage, "");
         free(notes);
-        assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+        assert_int_equal(backup_store_retain(&bed.store, note.time_s, &removed), 0);
         assert_int_equal(removed, 0); /* the older one is the last good one */
         damage(&bed, note.name, 1000);
         assert_int_equal(backup_store_verify(&bed.store, "", &found, NULL), 0);
         assert_string_equal(found.damage, "");
-        assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+        assert_int_equal(backup_store_retain(&bed.store, note.time_s, &removed), 0);
         assert_int_equal(removed, 1);
         assert_int_equal(files(&bed), 2);
         bed_close(&bed);
@@ -352,12 +353,38 @@ static void test_retention_removes_the_oldest_with_their_notes_and_leaves_other_
     bed.store.cluster_id = 0xc2; /* another cluster uses the same folder */
     take(&bed, NOON, false);
     bed.store.cluster_id = 0xc1;
-    assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+    assert_int_equal(backup_store_retain(&bed.store, NOON + 240, &removed), 0);
     assert_int_equal(removed, 3);
     assert_int_equal(files(&bed), 1 + 2 * (2 + 1));
-    assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+    assert_int_equal(backup_store_retain(&bed.store, NOON + 240, &removed), 0);
     assert_int_equal(removed, 0);
     free(other);
+    bed_close(&bed);
+}
+
+/* While the clock was ahead some were taken; now it is right again. */
+static void test_a_new_backup_stays_though_others_have_later_times(void **state)
+{
+    (void)state;
+    struct bed bed;
+    size_t removed;
+    bed_open(&bed, "2");
+    for (int i = 0; i < 3; i++) {
+        take(&bed, NOON + 365 * 86400 + i * 60, false);
+    }
+    struct backup_note first = take(&bed, NOON, false);
+    assert_int_equal(backup_store_retain(&bed.store, first.time_s, &removed), 0);
+    assert_int_equal(removed, 2);
+    struct backup_note second = take(&bed, NOON + 60, false);
+    assert_int_equal(backup_store_retain(&bed.store, second.time_s, &removed), 0);
+    assert_int_equal(removed, 1);
+    struct backup_note *notes;
+    size_t count;
+    assert_int_equal(backup_store_list(&bed.store, &notes, &count), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(notes[0].name, second.name);
+    assert_string_equal(notes[1].name, first.name);
+    free(notes);
     bed_close(&bed);
 }
 
@@ -372,10 +399,10 @@ static void test_what_was_left_without_a_note_goes_after_a_day(void **state)
     assert_true(backup_note_beside(note.name, beside));
     assert_int_equal(bed.store.target->ops->remove(bed.store.target, beside), 0);
     take(&bed, NOON + 3600, false);
-    assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+    assert_int_equal(backup_store_retain(&bed.store, NOON + 3600, &removed), 0);
     assert_int_equal(files(&bed), 3);
     take(&bed, NOON + 90000, false);
-    assert_int_equal(backup_store_retain(&bed.store, &removed), 0);
+    assert_int_equal(backup_store_retain(&bed.store, NOON + 90000, &removed), 0);
     assert_int_equal(files(&bed), 4);
     bed_close(&bed);
 }
@@ -402,6 +429,43 @@ static void test_leftovers_of_the_dead_go_and_those_of_the_living_stay(void **st
     bed_close(&bed);
 }
 
+static void *sweep_on(void *arg)
+{
+    struct bed *bed = ((void **)arg)[0];
+    atomic_bool *stop = ((void **)arg)[1];
+    struct backup_target *target = backup_directory_new(bed->folder);
+    while (!atomic_load(stop)) {
+        assert_int_equal(target->ops->sweep(target), 0);
+    }
+    target->ops->free(target);
+    return NULL;
+}
+
+/* Another cluster's members begin a backup in the same folder, and remove what the dead have left. */
+static void test_what_is_being_written_is_not_swept(void **state)
+{
+    (void)state;
+    struct bed bed;
+    pthread_t thread;
+    atomic_bool stop = false;
+    bed_open(&bed, "all");
+    void *arg[] = {&bed, &stop};
+    assert_int_equal(pthread_create(&thread, NULL, sweep_on, arg), 0);
+    struct backup_target *target = bed.store.target;
+    for (int i = 0; i < 100; i++) {
+        char name[BACKUP_NAME_BYTES], beside[BACKUP_NAME_BYTES];
+        snprintf(name, sizeof name, "kedge-20261123T110000Z-r%d.db", i);
+        assert_true(backup_note_beside(name, beside));
+        assert_int_equal(target->ops->put(target, beside, bytes_str("{}")), 0);
+        assert_int_equal(target->ops->begin(target, name), 0);
+        assert_int_equal(target->ops->write(target, bytes_str("x")), 0);
+        assert_int_equal(target->ops->commit(target), 0);
+    }
+    atomic_store(&stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    bed_close(&bed);
+}
+
 static void test_a_missing_target_is_an_error_and_is_not_made(void **state)
 {
     (void)state;
@@ -413,7 +477,7 @@ static void test_a_missing_target_is_an_error_and_is_not_made(void **state)
     assert_int_equal(backup_writer_begin(&writer), ERR_ABSENT);
     assert_non_null(strstr(bed.store.reason, "No such file or directory"));
     backup_writer_abort(&writer);
-    assert_int_equal(backup_store_retain(&bed.store, &removed), ERR_ABSENT);
+    assert_int_equal(backup_store_retain(&bed.store, NOON, &removed), ERR_ABSENT);
     assert_int_equal(access(bed.folder, F_OK), -1);
     assert_int_equal(mkdir(bed.folder, 0700), 0);
     take(&bed, NOON, false);
@@ -454,8 +518,10 @@ int main(void)
         cmocka_unit_test(test_it_can_be_given_up_while_it_is_verified),
         cmocka_unit_test(test_damage_is_found_noted_and_forgotten_when_it_is_gone),
         cmocka_unit_test(test_retention_removes_the_oldest_with_their_notes_and_leaves_other_files),
+        cmocka_unit_test(test_a_new_backup_stays_though_others_have_later_times),
         cmocka_unit_test(test_what_was_left_without_a_note_goes_after_a_day),
         cmocka_unit_test(test_leftovers_of_the_dead_go_and_those_of_the_living_stay),
+        cmocka_unit_test(test_what_is_being_written_is_not_swept),
         cmocka_unit_test(test_a_missing_target_is_an_error_and_is_not_made),
         cmocka_unit_test(test_a_full_target_is_an_error_and_leaves_nothing),
     };
