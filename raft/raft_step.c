@@ -3,6 +3,9 @@
 #include "base/check.h"
 #include "raft/raft_impl.h"
 
+/* Nobody lives to see it. A log with terms near the end of the numbers could not go on, nor be read again. */
+#define TERM_END (UINT64_C(1) << 62)
+
 static bool has_no_term(const struct raft_message *m)
 {
     return m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX ||
@@ -42,7 +45,7 @@ static bool entries_fit(const struct raft_message *m)
 
 static bool valid(const struct raft *r, const struct raft_message *m)
 {
-    if (m->to != r->id || m->from == RAFT_NONE || (m->term == 0 && !has_no_term(m))) {
+    if (m->to != r->id || m->from == RAFT_NONE || (m->term == 0 && !has_no_term(m)) || m->term >= TERM_END) {
         return false;
     }
     if (m->from == r->id && m->type != RAFT_MSG_PROPOSE) {

@@ -51,7 +51,7 @@ void raft_leader_heard(struct raft *r, uint64_t leader)
 void raft_arm_timers(struct raft *r)
 {
     bool leads = r->role == RAFT_LEADER;
-    bool stands = !leads && !raft_alone(r) && raft_ids_has(&r->conf.voters, r->id);
+    bool stands = !leads && raft_ids_has(&r->conf.voters, r->id);
     if (!stands && !leads) {
         stands = raft_ids_has(&r->conf.voters_outgoing, r->id);
     }

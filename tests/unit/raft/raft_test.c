@@ -217,6 +217,39 @@ static void test_a_member_that_has_no_vote_does_not_stand(void **state)
     assert_int_equal(raft_propose(f->r, RAFT_ENTRY_NORMAL, NULL, &at), ERR_NO_LEADER);
 }
 
+/* Somebody who isn't in the configuration claims to lead: it is believed for as long as it is heard, as in etcd. */
+static void test_the_only_voter_stands_again_when_it_was_deposed(void **state)
+{
+    struct fixture *f = *state;
+    lead(f);
+    const struct raft_message claim = {.type = RAFT_MSG_HEARTBEAT, .from = OTHER, .to = SELF, .term = 5};
+    raft_step(f->r, &claim);
+    expect(f, "follower in term 5, state 5 0 1");
+    durable(f);
+    raft_tick(f->r, 1500);
+    assert_int_equal(raft_status(f->r).role, RAFT_FOLLOWER);
+    raft_tick(f->r, 3000);
+    raft_tick(f->r, 3200); /* the first one came late */
+    expect(f, "candidate in term 6, state 6 a1 1");
+    durable(f);
+    expect(f, "leader in term 6, append 2/6");
+}
+
+/* No log gets to such a term, and none could be read again that did. */
+static void test_a_term_that_nobody_can_have_reached_is_no_news(void **state)
+{
+    struct fixture *f = *state;
+    lead(f);
+    expect(f, "");
+    static const uint64_t terms[] = {UINT64_MAX, INT64_MAX, UINT64_C(1) << 63, UINT64_C(1) << 62};
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+        const struct raft_message claim = {.type = RAFT_MSG_HEARTBEAT, .from = OTHER, .to = SELF, .term = terms[i]};
+        raft_step(f->r, &claim);
+        expect(f, "");
+        assert_int_equal(raft_status(f->r).role, RAFT_LEADER);
+    }
+}
+
 /* --- commit --- */
 
 /* A member that joins knows nobody until its log has come; others may need its vote before that (two members, one of
@@ -492,6 +525,8 @@ int main(void)
         T(test_a_state_that_a_torn_write_lost_is_made_up_from_the_entries),
         T(test_a_commit_below_what_is_applied_is_raised),
         T(test_nobody_else_standing_in_the_way_means_no_deadline),
+        T(test_the_only_voter_stands_again_when_it_was_deposed),
+        T(test_a_term_that_nobody_can_have_reached_is_no_news),
         T(test_a_member_that_has_no_vote_does_not_stand),
         T(test_a_vote_leaves_when_it_is_durable_also_without_a_configuration_3_8),
         T(test_an_entry_commits_when_it_is_durable_3_5),
