@@ -4,6 +4,11 @@
 # and the runners (differential, faults) into build/interop/bin/. The official
 # programs are built only if missing or if the pins changed; the runners always
 # go through the compiler's cache.
+#
+#   build.sh              all of these
+#   build.sh kubernetes   Kubernetes' control plane as well (ten minutes, the
+#                         folder kubernetes holds its pins), for
+#                         tests/e2e/control_plane_test.py
 set -eu
 
 cd "$(dirname "$0")"
@@ -22,23 +27,25 @@ build() {
 	mv "$bin/.$1.$$" "$bin/$1"
 }
 
-# Servers of older versions, each from a module of its own, for ./migrate.
-for name in etcd35 etcd36; do
-	stamp=$(cat $name/go.mod $name/go.sum | cksum)
-	if [ ! -x "$bin/$name" ] || [ "$(cat "$bin/.$name.stamp" 2>/dev/null || true)" != "$stamp" ]; then
-		(cd "$name" && build "$name" go.etcd.io/etcd/server/v3)
-		printf '%s\n' "$stamp" >"$bin/.$name.stamp"
+# official NAME FOLDER PACKAGE: one at the version that the folder pins.
+official() {
+	stamp=$(cat "$2/go.mod" "$2/go.sum" | cksum)
+	if [ ! -x "$bin/$1" ] || [ "$(cat "$bin/.$1.stamp" 2>/dev/null || true)" != "$stamp" ]; then
+		(cd "$2" && build "$1" "$3")
+		printf '%s\n' "$stamp" >"$bin/.$1.stamp"
 	fi
-done
+}
 
-stamp=$(cat go.mod go.sum | cksum)
-for pair in etcd:server etcdctl:etcdctl etcdutl:etcdutl; do
-	name=${pair%%:*}
-	if [ ! -x "$bin/$name" ] || [ "$(cat "$bin/.$name.stamp" 2>/dev/null || true)" != "$stamp" ]; then
-		build "$name" "go.etcd.io/etcd/${pair##*:}/v3"
-		printf '%s\n' "$stamp" >"$bin/.$name.stamp"
-	fi
-done
+official etcd35 etcd35 go.etcd.io/etcd/server/v3 # of older versions, for ./migrate
+official etcd36 etcd36 go.etcd.io/etcd/server/v3
+official etcd . go.etcd.io/etcd/server/v3
+official etcdctl . go.etcd.io/etcd/etcdctl/v3
+official etcdutl . go.etcd.io/etcd/etcdutl/v3
+if [ "${1:-}" = kubernetes ]; then
+	for name in kube-apiserver kube-controller-manager kube-scheduler; do
+		official $name kubernetes k8s.io/kubernetes/cmd/$name
+	done
+fi
 for runner in differential faults; do
 	build "$runner" "./$runner"
 done
