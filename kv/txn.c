@@ -47,6 +47,7 @@ struct txn_run {
     struct op *program;
     size_t count, capacity, at;
     bool op_open;
+    struct kv_pin past; /* read-only: the oldest revision that a range was allowed to read; from the check on */
     struct kv_range range;
     Etcdserverpb__RangeResponse *range_answer;
     struct txn_delete del;
@@ -252,7 +253,18 @@ static int pass_compare(struct txn_run *run, size_t *budget)
 
 /* --- check --- */
 
-static int check_range(const struct txn_run *run, const Etcdserverpb__RangeRequest *request)
+/* What was found to be there stays there until it is read, though a compaction may be applied in between. Nothing is
+ * while an entry is. */
+static void hold_past(struct txn_run *run, int64_t revision)
+{
+    bool held = run->past.revision != 0 && run->past.revision <= revision;
+    if (run->read_only && revision > 0 && !held) {
+        store_unpin(&run->past);
+        store_pin(run->kv, &run->past, revision);
+    }
+}
+
+static int check_range(struct txn_run *run, const Etcdserverpb__RangeRequest *request)
 {
     if (request->revision == 0) {
         return 0;
@@ -260,10 +272,14 @@ static int check_range(const struct txn_run *run, const Etcdserverpb__RangeReque
     if (request->revision > run->current) {
         return ERR_FUTURE_REV;
     }
-    return request->revision < run->kv->compact_revision ? ERR_COMPACTED : 0;
+    if (request->revision < run->kv->compact_revision) {
+        return ERR_COMPACTED;
+    }
+    hold_past(run, request->revision);
+    return 0;
 }
 
-static int check_op(const struct txn_run *run, const Etcdserverpb__RequestOp *op)
+static int check_op(struct txn_run *run, const Etcdserverpb__RequestOp *op)
 {
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
@@ -432,6 +448,7 @@ void txn_end(struct txn_run *run)
 {
     index_walk_end(&run->compare_walk);
     kv_range_end(&run->range);
+    store_unpin(&run->past);
 }
 
 /* --- read-only txns --- */

@@ -322,6 +322,61 @@ static void test_a_pin_holds_compaction_up(void **state)
     kv_bed_close(&bed);
 }
 
+static Etcdserverpb__RequestOp *range_op(struct kv_bed *bed, const char *key, int64_t revision)
+{
+    Etcdserverpb__RequestOp *op = arena_alloc(&bed->arena, sizeof *op);
+    etcdserverpb__request_op__init(op);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    op->request_range = kv_bed_range_request(bed, key, (ProtobufCBinaryData){0});
+    op->request_range->revision = revision;
+    return op;
+}
+
+/* Compacts at the present after so many steps of a txn that reads it and then the past. False: it had ended before. */
+static bool compact_during_txn(unsigned steps)
+{
+    struct kv_bed bed;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    kv_bed_open(&bed, NULL);
+    kv_bed_put(&bed, "a", "1", 0);
+    kv_bed_put(&bed, "a", "2", 0);
+    Etcdserverpb__RequestOp *ops[] = {range_op(&bed, "a", 0), range_op(&bed, "a", 2), range_op(&bed, "a", 3)};
+    txn.success = ops;
+    txn.n_success = 3;
+    struct kv_txn_read read = {.request = &txn, .arena = &bed.arena};
+    int progress = KV_MORE;
+    for (unsigned i = 0; i < steps && progress == KV_MORE; i++) {
+        progress = kv_txn_read_step(bed.kv, &read, 1);
+    }
+    bool in_time = progress == KV_MORE;
+    assert_int_equal(kv_bed_compact(&bed, 3), 0);
+    kv_bed_compact_run(&bed);
+    while (progress == KV_MORE) {
+        progress = kv_txn_read_step(bed.kv, &read, 1);
+    }
+    if (read.error == 0) {
+        const Etcdserverpb__RangeResponse *past = read.response->responses[1]->response_range;
+        assert_int_equal(past->n_kvs, 1);
+        assert_memory_equal(past->kvs[0]->value.data, "1", 1);
+    } else {
+        assert_int_equal(read.error, ERR_COMPACTED);
+    }
+    kv_bed_compact_run(&bed);
+    assert_true(kv_compact_finished(bed.kv, 3));
+    kv_bed_close(&bed);
+    return in_time;
+}
+
+static void test_a_txn_that_may_read_the_past_reads_it_whatever_is_compacted_meanwhile(void **state)
+{
+    (void)state;
+    unsigned steps = 0;
+    while (compact_during_txn(steps)) {
+        steps++;
+    }
+    assert_true(steps > 5);
+}
+
 static void test_the_revision_is_never_below_a_compaction(void **state)
 {
     (void)state;
@@ -488,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_a_commit_that_found_no_room_is_lent_again),
         cmocka_unit_test(test_a_crash_in_a_compaction_leaves_nothing_undone),
         cmocka_unit_test(test_a_pin_holds_compaction_up),
+        cmocka_unit_test(test_a_txn_that_may_read_the_past_reads_it_whatever_is_compacted_meanwhile),
         cmocka_unit_test(test_the_revision_is_never_below_a_compaction),
         cmocka_unit_test(test_compaction_at_zero_is_taken_once),
         cmocka_unit_test(test_the_storage_version_follows_the_cluster_version),
