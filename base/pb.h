@@ -66,8 +66,8 @@ void pb_write(const ProtobufCMessage *message, uint8_t *out, size_t size);
 struct bytes pb_pack(const ProtobufCMessage *message, struct arena *arena);
 void pb_append(struct buffer *out, const ProtobufCMessage *message);
 
-/* pb_pack in slices: the message must live as long, and must not change. step: at most `budget` messages and scalars;
- * true = the bytes are there, in the arena. */
+/* pb_pack in slices: the message must live as long, and must not change. step: at most `budget` messages and scalars,
+ * fewer when they are long (256 bytes count as one); true = the bytes are there, in the arena. */
 struct pb_packer;
 struct pb_packer *pb_packer_new(const ProtobufCMessage *message, struct arena *arena);
 bool pb_packer_step(struct pb_packer *packer, size_t budget);

@@ -466,10 +466,17 @@ struct pb_packer *pb_packer_new(const ProtobufCMessage *message, struct arena *a
     return p;
 }
 
+/* So many bytes that are copied cost as much as a field. */
+#define BYTES_A_FIELD 256
+
 bool pb_packer_step(struct pb_packer *p, size_t budget)
 {
-    for (; !p->done && budget > 0; budget--) {
+    while (!p->done && budget > 0) {
+        size_t before = p->written;
+        bool writing = p->out != NULL;
         pack_next(p);
+        size_t cost = 1 + (writing ? (p->written - before) / BYTES_A_FIELD : 0);
+        budget -= budget < cost ? budget : cost;
         if (p->depth > 0) {
             continue;
         }

@@ -28,6 +28,8 @@ struct kv;
 
 enum kv_progress { KV_DONE = 0, KV_MORE = 1 };
 #define KV_BUDGET 1000
+/* Of rows that a step only looks at: so many bytes cost as much as a key, so that 256 KiB end a step of KV_BUDGET. */
+#define KV_BUDGET_BYTES 256
 
 /* --- generation --- */
 

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define ROW_COST 4 /* budget for a row that is looked at while resolving */
+#define ROW_COST 4 /* budget for a row that is looked at while resolving, besides its bytes */
 
 /* --- start --- */
 
@@ -232,6 +232,12 @@ static bool walk_and_measure(struct kv_range *range, size_t *budget)
     return false;
 }
 
+static void spend(size_t *budget, size_t bytes)
+{
+    size_t cost = ROW_COST + bytes / KV_BUDGET_BYTES;
+    *budget -= *budget < cost ? *budget : cost;
+}
+
 static uint64_t value_order(struct bytes value)
 {
     uint8_t head[8] = {0};
@@ -263,7 +269,7 @@ static int item_order(struct kv_range *range, struct range_item *item, size_t *b
         item->order = number_order(item->revision.main);
         return 0;
     case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE:
-        *budget -= *budget < ROW_COST ? *budget : ROW_COST;
+        spend(budget, item->len);
         if (store_row(range->kv, &work->rows, item->revision, &row) != 0 || row_decode(row, &fields) != 0) {
             return ERR_CORRUPT_DATA;
         }
@@ -309,6 +315,7 @@ static int compare_values(struct kv_range *range, const struct range_item *a, co
     struct kv_range_work *work = range->work;
     struct bytes row_a, row_b;
     struct row_fields fields_a = {0}, fields_b = {0};
+    work->looked = (size_t)a->len + b->len;
     if (store_row(range->kv, &work->rows, a->revision, &row_a) != 0 || row_decode(row_a, &fields_a) != 0 ||
         store_row(range->kv, &work->rows, b->revision, &row_b) != 0 || row_decode(row_b, &fields_b) != 0) {
         range->kv->broken = true;
@@ -330,6 +337,28 @@ static int compare_items(void *arg, const struct range_item *a, const struct ran
         c = by_value(r) ? compare_values(range, a, b) : 0;
     }
     return r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND ? -c : c;
+}
+
+/* True = sorted. */
+static bool sort_some(struct kv_range *range, size_t *budget)
+{
+    struct kv_range_work *work = range->work;
+    if (!by_value(work->request)) {
+        return range_sort_step(&work->sort, budget);
+    }
+    while (*budget > 0) {
+        size_t move = 1;
+        work->looked = 0;
+        if (range_sort_step(&work->sort, &move)) {
+            return true;
+        }
+        if (work->looked == 0) {
+            --*budget;
+        } else {
+            spend(budget, work->looked);
+        }
+    }
+    return false;
 }
 
 static void cut_to_limit(struct kv_range *range)
@@ -374,8 +403,7 @@ static int resolve(struct kv_range *range, size_t *budget)
         work->stage = STAGE_SORT;
     }
     if (work->stage == STAGE_SORT) {
-        size_t moves = by_value(work->request) ? *budget / ROW_COST + 1 : *budget; /* a tie of values costs two rows */
-        if (is_sorted(work->request) && !range_sort_step(&work->sort, &moves)) {
+        if (is_sorted(work->request) && !sort_some(range, budget)) {
             return KV_MORE;
         }
         cut_to_limit(range);

@@ -19,6 +19,7 @@ struct kv_range_work {
     struct index_walk walk;
     struct range_items items;
     struct range_sort sort;
+    size_t looked;          /* bytes of rows that the last comparison had to look at */
     struct store_rows rows; /* for a step */
     size_t at;              /* items: measured or read so far */
     uint64_t read_left;     /* kvs not read yet */

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "kv/op.h"
 
-#define ROW_COST 4
+#define ROW_COST 4 /* budget for a row that is looked at, besides its bytes */
 
 /* A txn of the tree whose branch was chosen; its operations from `at` on are still to be looked at. */
 struct frame {
@@ -52,6 +52,12 @@ struct txn_run {
     Etcdserverpb__RangeResponse *range_answer;
     struct txn_delete del;
 };
+
+static void spend(size_t *budget, size_t bytes)
+{
+    size_t cost = ROW_COST + bytes / KV_BUDGET_BYTES;
+    *budget -= *budget < cost ? *budget : cost;
+}
 
 /* --- compare --- */
 
@@ -115,7 +121,7 @@ static int compare_key(struct txn_run *run, const Etcdserverpb__Compare *c, cons
     if (c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE ||
         c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE) {
         struct bytes row;
-        *budget -= *budget < ROW_COST ? *budget : ROW_COST;
+        spend(budget, change->len);
         if (store_row(run->kv, &run->rows, index_change_revision(change), &row) != 0 || row_decode(row, &fields) != 0) {
             return ERR_CORRUPT_DATA;
         }
@@ -337,13 +343,23 @@ static int run_range(struct txn_run *run, const struct op *op, size_t *budget)
     return progress;
 }
 
+/* Of the row that a put has to read first; 0 = of none. */
+static size_t old_bytes(const struct txn_run *run, const Etcdserverpb__PutRequest *put)
+{
+    if (!put->ignore_value && !put->ignore_lease && !(put->prev_kv && run->wanted)) {
+        return 0;
+    }
+    const struct index_key *key = index_find(run->kv->index, op_bytes(put->key));
+    return key == NULL ? 0 : key->newest.len;
+}
+
 static int run_put(struct txn_run *run, const struct op *op, size_t *budget)
 {
     Etcdserverpb__PutResponse *answer = arena_alloc(run->arena, sizeof *answer);
     etcdserverpb__put_response__init(answer);
     op->answer->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
     op->answer->response_put = answer;
-    *budget -= *budget < ROW_COST ? *budget : ROW_COST;
+    spend(budget, old_bytes(run, op->request->request_put));
     return txn_put(run->kv, op->request->request_put, run->wanted, run->arena, answer);
 }
 

@@ -224,6 +224,7 @@ static bool offer_targets(struct watch_hub *h, int64_t rev, struct watch_batch *
             if (batch != NULL) {
                 h->sweep.work += OFFER_WORK;
                 watch_offer(g, batch, event, WATCH_BY_SWEEP);
+                h->sweep.work += watch_look_up_work(h);
             }
         }
     }

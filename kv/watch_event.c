@@ -187,6 +187,7 @@ void watch_event_want_prev(struct watch_batch *b, struct watch_event *e)
     e->prev_state = WATCH_PREV_ABSENT; /* also when it is compacted away */
     if (source->key_at(source->arg, watch_event_key(e), b->rev - 1, &row) == 0) {
         set_prev(b, e, buffer_bytes(&row));
+        b->hub->looked_up += row.len;
     }
     buffer_free(&row);
 }

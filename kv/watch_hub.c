@@ -197,6 +197,16 @@ void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t even
     watch_touch(s, by);
 }
 
+/* So many bytes of a row that is read for its event cost as much as a watcher that is touched. */
+#define LOOK_UP_BYTES 128
+
+size_t watch_look_up_work(struct watch_hub *h)
+{
+    size_t work = h->looked_up / LOOK_UP_BYTES;
+    h->looked_up = 0;
+    return work;
+}
+
 static void fan_match(struct watch_hub *h)
 {
     struct watch_fan *f = &h->fan;
@@ -249,6 +259,7 @@ static size_t fan_step(struct watch_hub *h, size_t budget)
             struct watch_group *g = container_of(f->group, struct watch_group, in_target);
             f->group = f->group->next; /* before the offer, which may take g out */
             watch_offer(g, f->batch, f->event, WATCH_BY_FAN);
+            work += watch_look_up_work(h);
         }
     }
     return work;
@@ -263,7 +274,8 @@ bool watch_step(struct watch_hub *h, uint64_t now_ms, size_t budget)
     size_t done = fan_step(h, budget);
     watch_progress_step(h);
     /* Laggards get a share even when the fan-out could use all of it. */
-    size_t rest = budget - done > budget / 4 ? budget - done : budget / 4 + 1;
+    size_t left = budget > done ? budget - done : 0;
+    size_t rest = left > budget / 4 ? left : budget / 4 + 1;
     size_t swept = watch_sweep_step(h, rest);
     rest = rest > swept ? rest - swept : 1;
     watch_close_step(h, &rest);

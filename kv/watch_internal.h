@@ -265,7 +265,8 @@ struct watch_hub {
     struct watch_batch *open; /* being published */
     bool publishing;
     struct watch_ring ring;
-    size_t held; /* bytes of all batches */
+    size_t held;      /* bytes of all batches */
+    size_t looked_up; /* bytes of previous pairs, not counted as work yet: watch_look_up_work */
     struct watch_fan fan;
     struct watch_sweep sweep;
     struct list waiting, sweeping;
@@ -311,6 +312,8 @@ size_t watch_encode_control(const struct watch_hub *h, const struct watch_contro
 void watch_answer(struct watch_stream *s, struct watch_control control);
 /* watch_hub.c */
 void watch_offer(struct watch_group *g, struct watch_batch *batch, uint32_t event, int by);
+/* What looking previous pairs up since the last call costs, in touches. */
+size_t watch_look_up_work(struct watch_hub *h);
 
 /* watch_stream.c */
 /* A group holds its target; it is found there only while it is linked: live groups, and lagging ones in a sweep. */

@@ -181,11 +181,35 @@ static void test_unknown_fields_go_last(void **state)
     expect_same_in_slices(&put.base, packed);
 }
 
+/* Copying takes time, however few the fields are. */
+static void test_a_slice_of_packing_is_short_in_bytes_too(void **state)
+{
+    (void)state;
+    enum { COUNT = 10, BYTES = 100 << 10, BUDGET = 400 };
+    Etcdserverpb__DeleteRangeResponse message = ETCDSERVERPB__DELETE_RANGE_RESPONSE__INIT;
+    Mvccpb__KeyValue kv = MVCCPB__KEY_VALUE__INIT, *kvs[COUNT];
+    unsigned steps = 1;
+    kv.value = (ProtobufCBinaryData){.len = BYTES, .data = arena_zalloc(&arena, BYTES)};
+    for (unsigned i = 0; i < COUNT; i++) {
+        kvs[i] = &kv;
+    }
+    message.n_prev_kvs = COUNT;
+    message.prev_kvs = kvs;
+    struct pb_packer *packer = pb_packer_new(&message.base, &arena);
+    while (!pb_packer_step(packer, BUDGET)) {
+        steps++;
+    }
+    assert_in_range(steps, COUNT, 2 * COUNT);
+    assert_true(bytes_equal(pb_packer_bytes(packer), pb_pack(&message.base, &arena)));
+    pb_packer_free(packer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_messages_pack_to_the_bytes_of_protobuf_c),
         cmocka_unit_test(test_unknown_fields_go_last),
+        cmocka_unit_test(test_a_slice_of_packing_is_short_in_bytes_too),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

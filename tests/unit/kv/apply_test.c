@@ -377,6 +377,61 @@ static void test_a_txn_that_may_read_the_past_reads_it_whatever_is_compacted_mea
     assert_true(steps > 5);
 }
 
+#define LARGE ((size_t)100 << 10)
+#define LARGE_COUNT 30
+#define STEPS_AT_LEAST (LARGE_COUNT * LARGE / ((size_t)256 << 10)) /* history.c and others read so much in one step */
+
+static void put_large(struct kv_bed *bed)
+{
+    char *value = malloc(LARGE + 1);
+    memset(value, 'x', LARGE);
+    value[LARGE] = 0;
+    for (unsigned i = 0; i < LARGE_COUNT; i++) {
+        char key[] = {'k', (char)('a' + i), 0};
+        value[LARGE - 1] = (char)('A' + i * 7 % LARGE_COUNT);
+        kv_bed_put(bed, key, value, 0);
+        kv_bed_forget(bed);
+    }
+    free(value);
+}
+
+/* However few the keys are: a row of a mebibyte takes as long to look at as thousands of keys. */
+static void test_steps_that_look_at_values_are_short_in_bytes_too(void **state)
+{
+    (void)state;
+    struct kv_bed bed;
+    kv_bed_open(&bed, NULL);
+    put_large(&bed);
+    Etcdserverpb__RangeRequest *request = kv_bed_range_request(&bed, "k", kv_bed_bytes("l"));
+    request->sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE;
+    request->sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    struct kv_range range = {0};
+    size_t steps = 1;
+    assert_int_equal(kv_range_start(bed.kv, request, &range), 0);
+    while (kv_range_resolve(&range, KV_BUDGET) == KV_MORE) {
+        steps++;
+    }
+    kv_range_end(&range);
+    assert_in_range(steps, 4 * STEPS_AT_LEAST, 100 * STEPS_AT_LEAST); /* each comparison looks at two */
+
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares[] = {&compare};
+    Etcdserverpb__RequestOp *ops[] = {range_op(&bed, "a", 0)};
+    compare.key = kv_bed_bytes("k");
+    compare.range_end = kv_bed_bytes("l");
+    compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE;
+    compare.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER;
+    txn.compare = compares;
+    txn.success = ops;
+    txn.n_compare = txn.n_success = 1;
+    struct kv_txn_read read = {.request = &txn, .arena = &bed.arena};
+    for (steps = 1; kv_txn_read_step(bed.kv, &read, KV_BUDGET) == KV_MORE; steps++) {
+    }
+    assert_true(read.response->succeeded);
+    assert_in_range(steps, STEPS_AT_LEAST, 3 * STEPS_AT_LEAST);
+    kv_bed_close(&bed);
+}
+
 static void test_the_revision_is_never_below_a_compaction(void **state)
 {
     (void)state;
@@ -544,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_a_crash_in_a_compaction_leaves_nothing_undone),
         cmocka_unit_test(test_a_pin_holds_compaction_up),
         cmocka_unit_test(test_a_txn_that_may_read_the_past_reads_it_whatever_is_compacted_meanwhile),
+        cmocka_unit_test(test_steps_that_look_at_values_are_short_in_bytes_too),
         cmocka_unit_test(test_the_revision_is_never_below_a_compaction),
         cmocka_unit_test(test_compaction_at_zero_is_taken_once),
         cmocka_unit_test(test_the_storage_version_follows_the_cluster_version),

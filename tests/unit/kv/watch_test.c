@@ -337,6 +337,39 @@ static void test_periodic_progress_only_without_events(void **state)
     watch_bed_free(&store);
 }
 
+/* However few watchers there are: the pairs from before are read from the store. */
+static void test_a_step_that_looks_previous_pairs_up_is_short_in_bytes_too(void **state)
+{
+    (void)state;
+    enum { COUNT = 40, LARGE = 100 << 10 };
+    struct watch_bed store = {0};
+    int ready = 0;
+    char *value = calloc(1, LARGE + 1), key[] = "ka";
+    struct watch_hub *h = watch_bed_hub(&store, (struct watch_config){0});
+    memset(value, 'x', LARGE);
+    for (int i = 0; i < COUNT; i++) {
+        key[1] = (char)('A' + i);
+        watch_bed_put(&store, key, value);
+    }
+    struct watch_stream *s = watch_stream_open(h, &ready, 0);
+    watch_create(s, &(struct watch_request){.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true});
+    watch_publish_begin(h, store.current + 1);
+    for (int i = 0; i < COUNT; i++) {
+        key[1] = (char)('A' + i);
+        watch_bed_change(&store, i, bytes_str(key), false, bytes_str("small"));
+    }
+    watch_publish_end(h);
+    store.current++;
+    unsigned steps = 1;
+    while (watch_step(h, 0, 2000)) {
+        steps++;
+    }
+    assert_in_range(steps, 4, COUNT); /* half of the pairs are given with the event */
+    watch_hub_free(h);
+    watch_bed_free(&store);
+    free(value);
+}
+
 static void test_slow_streams_lag_and_rejoin_without_loss(void **state)
 {
     (void)state;
@@ -523,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_progress_request_needs_every_watcher_synced),
         cmocka_unit_test(test_progress_of_the_watcher_with_id_minus_one_is_for_that_watcher),
         cmocka_unit_test(test_periodic_progress_only_without_events),
+        cmocka_unit_test(test_a_step_that_looks_previous_pairs_up_is_short_in_bytes_too),
         cmocka_unit_test(test_slow_streams_lag_and_rejoin_without_loss),
         cmocka_unit_test(test_a_laggard_below_the_compacted_revision_is_cancelled),
         cmocka_unit_test(test_a_watcher_of_the_future_is_not_cancelled_with_its_lagging_neighbour),
