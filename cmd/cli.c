@@ -115,6 +115,17 @@ const char *const *cli_strings(const struct cli_call *call, const char *name)
     return need_value(call, name)->items;
 }
 
+struct bytes cli_arg(const struct cli_call *call, int place)
+{
+    const char *text = call->args[place];
+    for (int i = 0; i < call->word_count; i++) {
+        if ((const char *)call->words[i].data == text) {
+            return call->words[i];
+        }
+    }
+    return bytes_str(text);
+}
+
 /* Adds the comma-separated parts to the list. */
 static void append_items(struct arena *arena, struct cli_value *value, const char *text)
 {

@@ -80,6 +80,8 @@ struct cli_call {
     size_t value_count;
     char **args; /* what is no flag, after the command's name; NULL-terminated */
     int arg_count;
+    const struct bytes *words; /* what args point into, if some of it may have zeros inside; else NULL */
+    int word_count;
     int all_count; /* the program's own argc and argv */
     char **all;
     char **env;
@@ -94,6 +96,8 @@ const char *cli_string(const struct cli_call *call, const char *name);
 bool cli_given(const struct cli_call *call, const char *name);     /* on the command line */
 int64_t cli_number(const struct cli_call *call, const char *name); /* numbers, nanoseconds of durations */
 const char *const *cli_strings(const struct cli_call *call, const char *name);
+/* args[place], with all its bytes. */
+struct bytes cli_arg(const struct cli_call *call, int place);
 
 /* Takes inherited flags that were not given from their variables (ETCDCTL_WRITE_OUT=json), warns of unknown ones but
  * `known` (NULL-terminated, may be NULL). False after a message when a variable is shadowed by a flag. */

@@ -143,16 +143,17 @@ int verb_compaction(struct cli_call *call)
 
 /* --- txn ---------------------------------------------------------------------------------------------------------- */
 
-/* The next line without the spaces around it, in the arena; NULL at the end of the input. A last line without a newline
- * doesn't count, as in etcdctl. */
-static const char *read_line(struct arena *arena)
+/* The next line without the spaces around it, in the arena. A last line without a newline doesn't count, as in etcdctl.
+ * 0, or the exit status after a message: at the end of the input too. */
+static int read_line(struct arena *arena, const char **line)
 {
     char *text = NULL;
     size_t size = 0;
     ssize_t len = getline(&text, &size, stdin);
-    if (len <= 0 || text[len - 1] != '\n') {
+    bool ended = len <= 0 || text[len - 1] != '\n', zero = !ended && memchr(text, '\0', (size_t)len) != NULL;
+    if (ended || zero) {
         free(text);
-        return NULL;
+        return cli_fail(CLI_INVALID_INPUT, ended ? "EOF" : "a line with a zero byte in it: write \"\\x00\"");
     }
     const char *start = text, *end = text + len;
     while (start < end && isspace((unsigned char)*start)) {
@@ -161,9 +162,9 @@ static const char *read_line(struct arena *arena)
     while (end > start && isspace((unsigned char)end[-1])) {
         end--;
     }
-    const char *copy = arena_printf(arena, "%.*s", (int)(end - start), start);
+    *line = arena_printf(arena, "%.*s", (int)(end - start), start);
     free(text);
-    return copy;
+    return 0;
 }
 
 struct messages {
@@ -188,31 +189,23 @@ static void *add(struct arena *arena, struct messages *list, size_t size)
 static int read_compares(struct cli_call *call, struct messages *out)
 {
     const char *line;
-    while ((line = read_line(&call->arena)) != NULL) {
-        if (*line == '\0') {
-            return 0;
-        }
-        int status = ops_compare(&call->arena, line, add(&call->arena, out, sizeof(Etcdserverpb__Compare)));
-        if (status != 0) {
-            return status;
-        }
+    int status = read_line(&call->arena, &line);
+    while (status == 0 && *line != '\0') {
+        status = ops_compare(&call->arena, line, add(&call->arena, out, sizeof(Etcdserverpb__Compare)));
+        status = status != 0 ? status : read_line(&call->arena, &line);
     }
-    return cli_fail(CLI_INVALID_INPUT, "EOF");
+    return status;
 }
 
 static int read_requests(struct cli_call *call, struct messages *out)
 {
     const char *line;
-    while ((line = read_line(&call->arena)) != NULL) {
-        if (*line == '\0') {
-            return 0;
-        }
-        int status = ops_request(call, line, add(&call->arena, out, sizeof(Etcdserverpb__RequestOp)));
-        if (status != 0) {
-            return status;
-        }
+    int status = read_line(&call->arena, &line);
+    while (status == 0 && *line != '\0') {
+        status = ops_request(call, line, add(&call->arena, out, sizeof(Etcdserverpb__RequestOp)));
+        status = status != 0 ? status : read_line(&call->arena, &line);
     }
-    return cli_fail(CLI_INVALID_INPUT, "EOF");
+    return status;
 }
 
 static void prompt(const struct cli_call *call, const char *text)

@@ -32,13 +32,13 @@ int ops_consistency(const struct cli_call *call, bool *serializable)
 static int fill_range(struct cli_call *call, ProtobufCBinaryData *key, ProtobufCBinaryData *end)
 {
     bool prefix = cli_bool(call, "prefix"), from_key = cli_bool(call, "from-key");
-    *key = session_bytes(call->args[0]);
+    *key = session_arg(call, 0);
     if (call->arg_count > 1) {
         if (prefix || from_key) {
             return cli_fail(CLI_BAD_ARGS, "too many arguments, only accept one argument when `--prefix` or "
                                           "`--from-key` is set");
         }
-        *end = session_bytes(call->args[1]);
+        *end = session_arg(call, 1);
     }
     if (prefix && key->len > 0) {
         *end = ops_prefix_end(&call->arena, *key);
@@ -169,12 +169,12 @@ int ops_put(struct cli_call *call, FILE *input, Etcdserverpb__PutRequest *out)
     if (call->arg_count == 0) {
         return cli_fail(CLI_BAD_ARGS, usage);
     }
-    out->key = session_bytes(call->args[0]);
+    out->key = session_arg(call, 0);
     if (out->ignore_value && call->arg_count > 1) {
         return cli_fail(CLI_BAD_ARGS, "put command needs only 1 argument when 'ignore-value' is set");
     }
     if (call->arg_count > 1) {
-        out->value = session_bytes(call->args[1]);
+        out->value = session_arg(call, 1);
     } else if (!out->ignore_value) {
         out->value = input == NULL ? (ProtobufCBinaryData){0} : read_all(&call->arena, input);
         if (out->value.len == 0) {

@@ -19,9 +19,16 @@ int ops_consistency(const struct cli_call *call, bool *serializable);
 /* The end of the range of all keys that begin with the prefix: "\0" when there is none. */
 ProtobufCBinaryData ops_prefix_end(struct arena *arena, ProtobufCBinaryData prefix);
 
+/* The words of a line. texts: as C strings, of which those with zeros inside end too early; bytes: all of each. */
+struct ops_words {
+    char **texts; /* NULL-terminated */
+    struct bytes *bytes;
+    int count;
+};
+
 /* Splits a line into words: "double quoted" with Go's escapes, 'single quoted', or up to the next space. False when a
  * double quoted word is malformed. */
-bool ops_split(struct arena *arena, const char *line, char ***words, int *count);
+bool ops_split(struct arena *arena, const char *line, struct ops_words *out);
 /* Go's strconv.Unquote of a text in double quotes or backquotes at *cursor, which moves behind it. */
 bool ops_unquote(struct arena *arena, const char **cursor, struct bytes *out);
 

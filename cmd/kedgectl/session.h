@@ -74,4 +74,10 @@ static inline ProtobufCBinaryData session_bytes(const char *text)
     return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text, .len = strlen(text)};
 }
 
+static inline ProtobufCBinaryData session_arg(const struct cli_call *call, int place)
+{
+    struct bytes arg = cli_arg(call, place);
+    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)arg.data, .len = arg.len};
+}
+
 #endif

@@ -136,10 +136,23 @@ static const char *quoted_end(const char *p)
     return NULL;
 }
 
-bool ops_split(struct arena *arena, const char *line, char ***words, int *count)
+static void add_word(struct ops_words *words, struct bytes text)
 {
-    *words = arena_zalloc(arena, (strlen(line) + 2) * sizeof **words);
-    *count = 0;
+    words->bytes[words->count] = text;
+    words->texts[words->count++] = (char *)(uintptr_t)text.data;
+}
+
+/* A copy with a zero behind it. */
+static struct bytes copy_word(struct arena *arena, const char *p, size_t len)
+{
+    return (struct bytes){(const uint8_t *)arena_printf(arena, "%.*s", (int)len, p), len};
+}
+
+bool ops_split(struct arena *arena, const char *line, struct ops_words *out)
+{
+    size_t room = strlen(line) + 2;
+    *out = (struct ops_words){.texts = arena_zalloc(arena, room * sizeof *out->texts),
+                              .bytes = arena_zalloc(arena, room * sizeof *out->bytes)};
     for (const char *p = line; *p != '\0';) {
         char quote = (char)(*p == '"' || *p == '\'' ? *p : 0);
         const char *end = quote != 0 ? quoted_end(p) : p;
@@ -150,14 +163,14 @@ bool ops_split(struct arena *arena, const char *line, char ***words, int *count)
             if (!ops_unquote(arena, &p, &text)) {
                 return false;
             }
-            (*words)[(*count)++] = (char *)(uintptr_t)text.data;
+            add_word(out, text);
             p = end;
         } else if (quote == '\'') {
-            (*words)[(*count)++] = arena_printf(arena, "%.*s", (int)(end - p - 2), p + 1);
+            add_word(out, copy_word(arena, p + 1, (size_t)(end - p - 2)));
             p = end;
         } else {
             size_t len = strcspn(p, " \t\n\v\f\r");
-            (*words)[(*count)++] = arena_printf(arena, "%.*s", (int)len, p);
+            add_word(out, copy_word(arena, p, len));
             p += len;
         }
     }
@@ -332,20 +345,21 @@ int ops_request(struct cli_call *call, const char *line, Etcdserverpb__RequestOp
 {
     struct cli_program own_flags = *call->program; /* a line has the flags of its operation, not the program's */
     struct cli_call one = {.program = &own_flags, .env = call->env};
-    char **words;
-    int count;
+    struct ops_words words;
     const char *error;
     own_flags.globals = NULL;
     etcdserverpb__request_op__init(out);
-    if (!ops_split(&call->arena, line, &words, &count)) {
+    if (!ops_split(&call->arena, line, &words)) {
         return cli_fail(CLI_INVALID_INPUT, "invalid syntax");
     }
-    if (count < 2) {
+    if (words.count < 2) {
         return cli_fail(CLI_INVALID_INPUT, "invalid txn compare request: %s", line);
     }
-    const struct cli_command *command = find_operation(call->program, words[0]);
+    const struct cli_command *command = find_operation(call->program, words.texts[0]);
     one.arena = call->arena; /* borrowed: what is made here lives as long as the transaction */
-    bool good = command != NULL && cli_parse(&one, command, count - 1, words + 1, &error);
+    one.words = words.bytes;
+    one.word_count = words.count;
+    bool good = command != NULL && cli_parse(&one, command, words.count - 1, words.texts + 1, &error);
     int status = good ? fill_request(&one, out) : cli_fail(CLI_INVALID_INPUT, "invalid txn request: %s", line);
     call->arena = one.arena;
     return status;

@@ -49,17 +49,22 @@ static void end(struct watching *w, int status)
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
+static ProtobufCBinaryData binary(struct bytes text)
+{
+    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text.data, .len = text.len};
+}
+
 static void send_create(struct watching *w, const struct watcher *one)
 {
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     static const ProtobufCBinaryData zero = {.len = 1, .data = (uint8_t *)(uintptr_t) "\0"};
-    create.key = session_bytes(one->args.key);
+    create.key = binary(one->args.key);
     if (one->args.prefix) {
         create.range_end = create.key.len == 0 ? zero : ops_prefix_end(&w->session->call->arena, create.key);
         create.key = create.key.len == 0 ? zero : create.key;
-    } else if (one->args.range_end != NULL) {
-        create.range_end = session_bytes(one->args.range_end);
+    } else if (one->args.range_end.data != NULL) {
+        create.range_end = binary(one->args.range_end);
     }
     create.start_revision = one->next_revision;
     create.prev_kv = one->args.prev_kv;
@@ -315,17 +320,19 @@ static void *read_lines(void *argument)
     }
 }
 
-static void take_watch(struct watching *w, const char *text, int count, char **words)
+static void take_watch(struct watching *w, const char *text, const struct ops_words *words)
 {
     struct cli_call *call = w->session->call;
-    struct watch_args args = {.key = ""};
+    struct watch_args args = {0};
     bool fatal;
     const char *key = getenv("ETCDCTL_WATCH_KEY");
-    if (count < 2 && (key == NULL || *key == '\0')) {
+    if (words->count < 2 && (key == NULL || *key == '\0')) {
         fprintf(stderr, "Invalid command %s (command type or key is not provided)\n", text);
         return;
     }
-    const char *error = watch_args_of_line(call, count, words, &args, &fatal);
+    call->words = words->bytes;
+    call->word_count = words->count;
+    const char *error = watch_args_of_line(call, words->count, words->texts, &args, &fatal);
     if (error == NULL) {
         add_watcher(w, &args);
     } else if (fatal) {
@@ -337,17 +344,16 @@ static void take_watch(struct watching *w, const char *text, int count, char **w
 
 static void take_line(struct watching *w, const char *text)
 {
-    char **words;
-    int count;
+    struct ops_words words;
     if (text == NULL) {
         end(w, cli_fail(CLI_INVALID_INPUT, "error reading watch request line: EOF"));
-    } else if (!ops_split(&w->session->call->arena, text, &words, &count)) {
+    } else if (!ops_split(&w->session->call->arena, text, &words)) {
         end(w, cli_fail(CLI_INVALID_INPUT, "invalid syntax"));
-    } else if (count == 0) {
+    } else if (words.count == 0) {
         fprintf(stderr, "Invalid command: %s (watch and progress supported)\n", text);
-    } else if (strcmp(words[0], "watch") == 0) {
-        take_watch(w, text, count, words);
-    } else if (strcmp(words[0], "progress") == 0) {
+    } else if (strcmp(words.texts[0], "watch") == 0) {
+        take_watch(w, text, &words);
+    } else if (strcmp(words.texts[0], "progress") == 0) {
         send_progress(w);
     } else {
         fprintf(stderr, "Invalid command %s (only support watch)\n", text);
@@ -407,7 +413,7 @@ static int check_variables(void)
 int verb_watch(struct cli_call *call)
 {
     struct session s;
-    struct watch_args args = {.key = ""};
+    struct watch_args args = {0};
     struct watching w = {.session = &s, .interactive = cli_bool(call, "interactive")};
     int status = check_variables();
     if (status == 0 && !w.interactive) {

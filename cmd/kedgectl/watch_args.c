@@ -36,9 +36,8 @@ static void take_flags(const struct cli_call *call, struct watch_args *out)
     out->revision = cli_number(call, "rev");
 }
 
-/* `args` are the words before "--" that are no flags; `command` what stands behind it. */
-static const char *take_words(const struct cli_call *call, char *const *args, int count, char *const *command,
-                              struct watch_args *out)
+/* The call's first `count` arguments stand before "--"; `command` is what stands behind it. */
+static const char *take_words(const struct cli_call *call, int count, char *const *command, struct watch_args *out)
 {
     const char *key = variable(call, "ETCDCTL_WATCH_KEY"), *end = variable(call, "ETCDCTL_WATCH_RANGE_END");
     if (command != NULL && *command == NULL) {
@@ -51,9 +50,13 @@ static const char *take_words(const struct cli_call *call, char *const *args, in
         return bad_number;
     }
     out->command = command;
-    out->key = *key != '\0' ? key : args[0];
-    out->range_end = *key != '\0' && *end != '\0' ? end : count == 2 ? args[1] : NULL;
-    if (out->range_end != NULL && out->prefix) {
+    out->key = *key != '\0' ? bytes_str(key) : cli_arg(call, 0);
+    if (*key != '\0' && *end != '\0') {
+        out->range_end = bytes_str(end);
+    } else if (count == 2) {
+        out->range_end = cli_arg(call, 1);
+    }
+    if (out->range_end.data != NULL && out->prefix) {
         return "`range_end` and `--prefix` are mutually exclusive";
     }
     return NULL;
@@ -65,14 +68,18 @@ int watch_args_of_call(struct cli_call *call, struct watch_args *out)
     char *const *command = separator < 0 ? NULL : &call->all[separator + 1];
     int behind = separator < 0 ? 0 : call->all_count - separator - 1;
     take_flags(call, out);
-    const char *error = take_words(call, call->args, call->arg_count - behind, command, out);
+    const char *error = take_words(call, call->arg_count - behind, command, out);
     return error == NULL ? 0 : cli_fail(CLI_BAD_ARGS, "%s", error);
 }
 
 const char *watch_args_of_line(struct cli_call *call, int count, char **words, struct watch_args *out, bool *fatal)
 {
     struct cli_program own_flags = *call->program; /* a line has the flags of watch, not the program's */
-    struct cli_call line = {.program = &own_flags, .env = call->env, .arena = call->arena};
+    struct cli_call line = {.program = &own_flags,
+                            .env = call->env,
+                            .arena = call->arena,
+                            .words = call->words,
+                            .word_count = call->word_count};
     int separator = find_separator(count, words);
     int before = separator < 0 ? count : separator;
     char *const *command = separator < 0 ? NULL : &words[separator + 1];
@@ -85,7 +92,7 @@ const char *watch_args_of_line(struct cli_call *call, int count, char **words, s
         return error;
     }
     take_flags(&line, out);
-    error = take_words(&line, line.args, line.arg_count, command, out);
+    error = take_words(&line, line.arg_count, command, out);
     *fatal = error == NULL || strncmp(error, bad_number, sizeof bad_number - 1) == 0;
     return error;
 }

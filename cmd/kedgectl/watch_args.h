@@ -6,8 +6,8 @@
 #include "cmd/cli.h"
 
 struct watch_args {
-    const char *key;
-    const char *range_end; /* NULL = none */
+    struct bytes key;
+    struct bytes range_end; /* data NULL = none */
     bool prefix, prev_kv, progress_notify;
     int64_t revision;
     char *const *command; /* NULL-terminated; NULL = none */
@@ -15,7 +15,8 @@ struct watch_args {
 
 /* From the program's own command line. 0, or the exit status after a message. */
 int watch_args_of_call(struct cli_call *call, struct watch_args *out);
-/* From a line of interactive mode, whose first word is "watch". NULL, or the error; *fatal: the program should end. */
+/* From a line of interactive mode, whose first word is "watch" (call->words: see there). NULL, or the error; *fatal:
+ * the program should end. */
 const char *watch_args_of_line(struct cli_call *call, int count, char **words, struct watch_args *out, bool *fatal);
 
 #endif

@@ -36,6 +36,7 @@ get k1 --key=|get k1 --cacert=|get k1 --debug=x|user --nosuch|--nosuch|-w|e|en h
 TWIN_TXNS = [
     'mod("k1") > "0"\n\nget k1\n\n\n', 'value("k1") = "x y"\n\nget a\n\nget --prefix k\nget none\n\n', "\n\n\n", "foo\n", "",
     'foo("k") = "1"\n', 'mod(k) = "1"\n', 'mod("k") = "x"\n', "\nfrob x\n\n\n", "\nget\n\n\n", 'mod("k") = 1\n',
+    'value("k1") = "x\\x00"\n\nput k1 "x\\x00"\n\nget "\\x00" "k1\\x00"\nget "k1\\x00"\n\n',
     'ver(`k1`) != "7"\nc("k1") < "100"\n\nget "k1" --keys-only\n\n\n', '\nput d 1\nput d 2\n\n\n',
 ]  # fmt: skip
 FORMATS = ["simple", "fields", "json", "table", "protobuf"]

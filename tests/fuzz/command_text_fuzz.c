@@ -44,8 +44,7 @@ static void try_quotes(struct arena *arena, struct bytes raw)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena = {0};
-    char **words;
-    int count;
+    struct ops_words words;
     bool truth;
     int64_t number;
     uint64_t natural;
@@ -64,7 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_quotes(&arena, bytes_of(data + 1, size - 1));
         break;
     case 3:
-        ops_split(&arena, text, &words, &count);
+        if (ops_split(&arena, text, &words)) {
+            CHECK(words.texts[words.count] == NULL);
+        }
         break;
     default:
         gotext_int(&arena, text, data[0] & 8 ? 0 : 16, 64, &number);

@@ -249,8 +249,8 @@ static void test_watch_takes_key_range_flags_and_a_command(void **state)
     struct cli_call call = {.program = &kedgectl, .env = none};
     struct watch_args args;
     assert_null(LINE("a", "b", "--rev", "5", "--prev-kv", "--", "echo", "-n"));
-    assert_string_equal(args.key, "a");
-    assert_string_equal(args.range_end, "b");
+    assert_true(bytes_equal(args.key, bytes_str("a")));
+    assert_true(bytes_equal(args.range_end, bytes_str("b")));
     assert_int_equal(args.revision, 5);
     assert_true(args.prev_kv);
     assert_string_equal(args.command[0], "echo");
@@ -262,8 +262,18 @@ static void test_watch_takes_key_range_flags_and_a_command(void **state)
     call.env = key;
     assert_string_equal(LINE("a"), "bad number of arguments (found conflicting environment key)");
     assert_null(LINE("--rev=1", "--", "echo"));
-    assert_string_equal(args.key, "k");
-    assert_string_equal(args.range_end, "z");
+    assert_true(bytes_equal(args.key, bytes_str("k")));
+    assert_true(bytes_equal(args.range_end, bytes_str("z")));
+    assert_null(LINE("--rev=1"));
+    call.env = none;
+    struct bytes words[] = {bytes_str("watch"), {(const uint8_t *)"a\0b", 3}, {(const uint8_t *)"\0", 1}};
+    call.words = words;
+    call.word_count = 3;
+    char *texts[] = {(char *)(uintptr_t)words[0].data, (char *)(uintptr_t)words[1].data,
+                     (char *)(uintptr_t)words[2].data, NULL};
+    assert_null(watch_line(&call, texts, &args));
+    assert_true(bytes_equal(args.key, words[1]));
+    assert_true(bytes_equal(args.range_end, words[2]));
     arena_free(&call.arena);
 }
 

@@ -13,14 +13,14 @@ static struct arena arena;
 
 static void expect_words(const char *line, const char *const *expected)
 {
-    char **words;
-    int count, i = 0;
-    assert_true(ops_split(&arena, line, &words, &count));
+    struct ops_words words;
+    int i = 0;
+    assert_true(ops_split(&arena, line, &words));
     for (; expected[i] != NULL; i++) {
-        assert_true(i < count);
-        assert_string_equal(words[i], expected[i]);
+        assert_true(i < words.count);
+        assert_string_equal(words.texts[i], expected[i]);
     }
-    assert_int_equal(count, i);
+    assert_int_equal(words.count, i);
 }
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -42,12 +42,11 @@ static void test_lines_are_split_like_etcdctl_does_it(void **state)
 static void test_a_bad_escape_is_refused(void **state)
 {
     (void)state;
-    char **words;
-    int count;
-    assert_false(ops_split(&arena, "put k \"\\q\"", &words, &count));
-    assert_false(ops_split(&arena, "put k \"\\xg0\"", &words, &count));
-    assert_false(ops_split(&arena, "put k \"\\ud800\"", &words, &count));
-    assert_false(ops_split(&arena, "put k \"\\400\"", &words, &count));
+    struct ops_words words;
+    assert_false(ops_split(&arena, "put k \"\\q\"", &words));
+    assert_false(ops_split(&arena, "put k \"\\xg0\"", &words));
+    assert_false(ops_split(&arena, "put k \"\\ud800\"", &words));
+    assert_false(ops_split(&arena, "put k \"\\400\"", &words));
 }
 
 static void test_all_kinds_of_compares(void **state)
@@ -102,6 +101,14 @@ static void test_operations_take_the_flags_of_their_commands(void **state)
     assert_int_equal(ops_request(&call, "del a --from-key", &op), 0);
     assert_int_equal(op.request_delete_range->range_end.len, 1);
     assert_int_equal(op.request_delete_range->range_end.data[0], 0);
+    assert_int_equal(ops_request(&call, "put \"k\\x00\" \"a\\000b\"", &op), 0); /* zeros are bytes like others */
+    assert_int_equal(op.request_put->key.len, 2);
+    assert_memory_equal(op.request_put->key.data, "k\0", 2);
+    assert_int_equal(op.request_put->value.len, 3);
+    assert_memory_equal(op.request_put->value.data, "a\0b", 3);
+    assert_int_equal(ops_request(&call, "get \"\\x00\" \"a\\x00\"", &op), 0);
+    assert_int_equal(op.request_range->key.len, 1);
+    assert_int_equal(op.request_range->range_end.len, 2);
     assert_int_equal(ops_request(&call, "frob x", &op), 3);
     assert_int_equal(ops_request(&call, "put", &op), 3);
     assert_int_equal(ops_request(&call, "put k v --nosuch", &op), 3);
