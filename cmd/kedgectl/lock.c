@@ -1,14 +1,10 @@
 /* lock: holds a named lock until it is interrupted, or while a command runs. */
 #include "cmd/kedgectl/hold.h"
+#include "cmd/kedgectl/spawn.h"
 #include "cmd/kedgectl/verbs.h"
-#include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define SIGNALED_EXIT 255 /* Go's exit status -1 of a command that a signal ended */
 
@@ -87,38 +83,18 @@ static const char *acquire(struct hold *h, int64_t *revision)
 
 /* --- a command under it --- */
 
-/* What went wrong before the command ran, as Go's os/exec words it. */
-static int fail_start(const char *name, int error)
-{
-    bool path = strchr(name, '/') != NULL;
-    char text[256];
-    snprintf(text, sizeof text, "%s", strerror(error));
-    text[0] = (char)tolower((unsigned char)text[0]);
-    if (path) {
-        return cli_fail(CLI_ERROR, "fork/exec %s: %s", name, text);
-    }
-    return cli_fail(CLI_ERROR, "exec: \"%s\": %s", name, error == ENOENT ? "executable file not found in $PATH" : text);
-}
+struct place {
+    const struct hold *hold;
+    int64_t revision;
+};
 
-__attribute__((noreturn)) static void run_child(const struct hold *h, int64_t revision, char **command, int told)
+static void tell_place(void *arg)
 {
+    const struct place *place = arg;
     char number[32];
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        close(null);
-    }
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGCHLD, SIG_DFL);
-    snprintf(number, sizeof number, "%lld", (long long)revision);
-    setenv("ETCD_LOCK_KEY", h->key, 0); /* what is set already stays, as with etcdctl */
+    snprintf(number, sizeof number, "%lld", (long long)place->revision);
+    setenv("ETCD_LOCK_KEY", place->hold->key, 0); /* what is set already stays, as with etcdctl */
     setenv("ETCD_LOCK_REV", number, 0);
-    execvp(command[0], command);
-    int error = errno;
-    ssize_t written = write(told, &error, sizeof error);
-    (void)written;
-    _exit(127);
 }
 
 /* The child's wait status. The lease is kept alive meanwhile. An interrupt is left to the child, which a terminal sends
@@ -132,40 +108,18 @@ static int wait_for(struct hold *h, pid_t child)
     return status;
 }
 
-static int tell_end(int status)
-{
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return 0;
-    }
-    if (WIFEXITED(status)) {
-        return cli_fail(WEXITSTATUS(status), "exit status %d", WEXITSTATUS(status));
-    }
-    char text[128];
-    snprintf(text, sizeof text, "%s", strsignal(WTERMSIG(status)));
-    text[0] = (char)tolower((unsigned char)text[0]);
-    return cli_fail(SIGNALED_EXIT, "signal: %s%s", text, WCOREDUMP(status) ? " (core dumped)" : "");
-}
-
 static int run(struct hold *h, int64_t revision, char **command)
 {
-    int told[2], error = 0;
-    if (pipe2(told, O_CLOEXEC) != 0) {
-        return cli_fail(CLI_ERROR, "pipe: %s", strerror(errno));
-    }
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        run_child(h, revision, command, told[1]);
-    }
-    close(told[1]);
+    struct arena *arena = &h->session->call->arena;
+    struct place place = {h, revision};
+    int error;
+    pid_t child = spawn_start(command, tell_place, &place, &error);
     if (child < 0) {
-        error = errno;
-    } else if (read(told[0], &error, sizeof error) != (ssize_t)sizeof error) { /* it ends when the command starts */
-        error = 0;
+        return cli_fail(CLI_ERROR, "%s", spawn_error(arena, command[0], error));
     }
-    close(told[0]);
-    int status = child < 0 ? 0 : wait_for(h, child);
-    return error != 0 ? fail_start(command[0], error) : tell_end(status);
+    int status = wait_for(h, child);
+    const char *end = spawn_end(arena, status);
+    return end == NULL ? 0 : cli_fail(WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALED_EXIT, "%s", end);
 }
 
 /* --- the command line's --- */

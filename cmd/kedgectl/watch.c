@@ -6,9 +6,9 @@
 #include "base/pb.h"
 #include "cmd/kedgectl/ops.h"
 #include "cmd/kedgectl/session.h"
+#include "cmd/kedgectl/spawn.h"
 #include "cmd/kedgectl/verbs.h"
 #include "cmd/kedgectl/watch_args.h"
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -109,52 +109,52 @@ static char *quoted_variable(const char *name, const void *text, size_t len)
     return (char *)out.data;
 }
 
-static void run_child(char *const *command, const Etcdserverpb__WatchResponse *r, const Mvccpb__Event *event)
+struct told {
+    const Etcdserverpb__WatchResponse *response;
+    const Mvccpb__Event *event;
+};
+
+static void tell_event(void *arg)
 {
     static const Mvccpb__KeyValue none = MVCCPB__KEY_VALUE__INIT;
-    const Mvccpb__KeyValue *kv = event->kv == NULL ? &none : event->kv;
-    const char *type = printer_event_name((int)event->type);
+    const struct told *told = arg;
+    const Etcdserverpb__WatchResponse *r = told->response;
+    const Mvccpb__KeyValue *kv = told->event->kv == NULL ? &none : told->event->kv;
+    const char *type = printer_event_name((int)told->event->type);
     putenv(mem_printf("ETCD_WATCH_REVISION=%lld", (long long)(r->header == NULL ? 0 : r->header->revision)));
     putenv(quoted_variable("ETCD_WATCH_EVENT_TYPE", type, strlen(type)));
     putenv(quoted_variable("ETCD_WATCH_KEY", kv->key.data, kv->key.len));
     putenv(quoted_variable("ETCD_WATCH_VALUE", kv->value.data, kv->value.len));
-    execvp(command[0], command);
-    _exit(127);
 }
 
-static void tell_failure(char *const *command, int status)
+static void tell_failure(char *const *command, const char *why)
 {
     fprintf(stderr, "command [");
     for (int i = 0; command[i] != NULL; i++) {
         fprintf(stderr, "%s\"%s\"", i == 0 ? "" : " ", command[i]);
     }
-    if (WIFSIGNALED(status)) {
-        const char *name = strsignal(WTERMSIG(status)); /* Go begins it with a small letter */
-        fprintf(stderr, "] error (signal: %c%s)\n", tolower((unsigned char)name[0]), name + 1);
-    } else if (WEXITSTATUS(status) == 127) {
-        fprintf(stderr, "] error (exec: \"%s\": executable file not found in $PATH)\n", command[0]);
-    } else {
-        fprintf(stderr, "] error (exit status %d)\n", WEXITSTATUS(status));
-    }
+    fprintf(stderr, "] error (%s)\n", why);
 }
 
 static bool run_commands(char *const *command, const Etcdserverpb__WatchResponse *r)
 {
-    for (size_t i = 0; i < r->n_events; i++) {
-        int status = 0;
-        pid_t child = fork();
-        if (child == 0) {
-            run_child(command, r, r->events[i]);
-        }
-        if (child < 0 || waitpid(child, &status, 0) < 0) {
-            status = 127 << 8;
-        }
-        if (status != 0) {
-            tell_failure(command, status);
-            return false;
+    struct arena arena = {0};
+    const char *wrong = NULL;
+    for (size_t i = 0; i < r->n_events && wrong == NULL; i++) {
+        struct told told = {r, r->events[i]};
+        int error, status = 0;
+        pid_t child = spawn_start(command, tell_event, &told, &error);
+        if (child < 0) {
+            wrong = spawn_error(&arena, command[0], error);
+        } else if (waitpid(child, &status, 0) == child) {
+            wrong = spawn_end(&arena, status);
         }
     }
-    return true;
+    if (wrong != NULL) {
+        tell_failure(command, wrong);
+    }
+    arena_free(&arena);
+    return wrong == NULL;
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */

@@ -131,6 +131,24 @@ def test_a_watch_runs_a_command_at_each_event(member):
         watch.close()
 
 
+def test_what_is_wrong_with_a_watch_s_command_is_told(member):
+    cases = [
+        (["sh", "-c", "exit 127"], "exit status 127"), (["sh", "-c", "read line || exit 5"], "exit status 5"),
+        (["nosuchcommand"], 'exec: "nosuchcommand": executable file not found in $PATH'),
+        (["/etc/passwd"], "fork/exec /etc/passwd: permission denied"), (["sh", "-c", "kill -9 $$"], "signal: killed"),
+    ]  # fmt: skip
+    expect(ctl(member, "put", "f/k", "x"), "OK\n")
+    for command, why in cases:
+        quoted = " ".join(f'"{word}"' for word in command)
+        for program in [KEDGECTL] + [ETCDCTL] * is_there(ETCDCTL):
+            watch = programs.begin(program, f"--endpoints={member.endpoint}", "watch", "f/k", "--rev=1", "--", *command,
+                                   stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=False)
+            check_equal(f"status of {command}", watch.wait(20), 1)
+            check_equal(program, watch.stderr.read().decode(), f"command [{quoted}] error ({why})\n")
+            watch.stdin.close()
+            watch.stderr.close()
+
+
 def test_a_kept_lease_outlives_a_killed_server(member):
     lease = ctl(member, "lease", "grant", "5").out.split()[1].decode()
     expect(ctl(member, "put", "leased", "x", f"--lease={lease}"), "OK\n")
