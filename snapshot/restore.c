@@ -5,6 +5,7 @@
 #include "snapshot/build.h"
 #include "snapshot/restore_log.h"
 #include "snapshot/restore_place.h"
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,14 +43,22 @@ __attribute__((format(printf, 3, 4))) static int fail(struct snapshot_restore *r
 
 /* --- the beginning --- */
 
+/* In etcdutl's words, which begin with a small letter. */
+static int fail_open(struct snapshot_restore *r, int error, int number)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s", strerror(number));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    return fail(r, error, "open %s: %s", r->config.file, text);
+}
+
 static int open_input(struct snapshot_restore *r)
 {
     const struct snapshot_restore_config *c = &r->config;
     int error = snapshot_input_open(c->file, c->source, !c->skip_hash_check, &r->input);
     if (error != 0) {
         int number = snapshot_input_errno(r->input);
-        return number != 0 ? fail(r, error, "open %s: %s", c->file, strerror(number))
-                           : fail(r, error, "%s", snapshot_input_reason(r->input));
+        return number != 0 ? fail_open(r, error, number) : fail(r, error, "%s", snapshot_input_reason(r->input));
     }
     if (c->map_file) {
         snapshot_input_map(r->input);

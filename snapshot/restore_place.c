@@ -205,10 +205,22 @@ static bool log_is_inside(const struct restore_place *p)
     return p->wal_dir != NULL && strncmp(p->wal_dir, p->data_dir, len) == 0 && p->wal_dir[len] == '/';
 }
 
+/* What a log directory in DIR/member is called there; it is made and gets its name with that. NULL = it is not in it.
+ */
+static const char *below_member(const struct restore_place *p, const char *wal_dir)
+{
+    static const char member[] = "/member/";
+    size_t len = strlen(p->data_dir);
+    bool inside = strncmp(wal_dir, p->data_dir, len) == 0 && strncmp(wal_dir + len, member, sizeof member - 1) == 0;
+    return inside && strstr(wal_dir + len, "..") == NULL ? wal_dir + len + sizeof member - 1 : NULL;
+}
+
 static void set_paths(struct restore_place *p, const char *data_dir, const char *wal_dir)
 {
     p->data_dir = trimmed(data_dir);
-    p->wal_dir = wal_dir == NULL ? NULL : trimmed(wal_dir);
+    char *log = wal_dir == NULL ? mem_printf("%s/member/wal", p->data_dir) : trimmed(wal_dir);
+    const char *below = below_member(p, log);
+    p->wal_dir = below != NULL ? NULL : mem_strdup(log);
     if (log_is_inside(p)) {
         p->made_data_dir = mkdir(p->data_dir, 0700) == 0; /* what fails here fails below, with its reason */
     }
@@ -217,8 +229,9 @@ static void set_paths(struct restore_place *p, const char *data_dir, const char 
     p->member = mem_printf("%s/member", p->stage);
     p->target = mem_printf("%s/member", p->data_dir);
     p->snap = mem_printf("%s/snap", p->member);
-    p->wal = wal_dir == NULL ? mem_printf("%s/wal", p->member) : mem_printf("%s" PART, p->wal_dir);
+    p->wal = below != NULL ? mem_printf("%s/%s", p->member, below) : mem_printf("%s" PART, p->wal_dir);
     p->store = mem_printf("%s/db", p->snap);
+    free(log);
 }
 
 /* Is there nothing in the data directory but what an interrupted restore may have left? */
@@ -259,8 +272,8 @@ int restore_place_make(struct restore_place *p)
 {
     p->staged = true;
     int error = make_dirs(p, p->snap);
+    error = error != 0 ? error : make_parents(p, p->wal);
     if (error == 0 && p->wal_dir != NULL) {
-        error = make_parents(p, p->wal_dir);
         error = error != 0 ? error : mark_log_dir(p);
     }
     return error;

@@ -6,7 +6,7 @@
 
 const char *data_store_path(struct cli_call *call, const char *data_dir)
 {
-    return arena_printf(&call->arena, "%s/member/snap/db", data_dir);
+    return arena_printf(&call->arena, "%s%smember/snap/db", data_dir, *data_dir == '\0' ? "" : "/");
 }
 
 static bool is_bbolt(const char *path)

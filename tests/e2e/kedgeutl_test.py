@@ -30,6 +30,7 @@ def main():
             f.write(data.replace(b"x" * 500, b"x" * 499 + b"y"))
         expect("a damaged row", kedgeutl("check", path), 1, "damaged row at offset ")
         expect("nothing", kedgeutl("check", member.data + "/nosuch"), 1, "No such file or directory")
+        expect("no folder", kedgeutl("defrag", "--data-dir="), 1, "(stat member/snap/db: no such file or directory)")
         expect("no argument", kedgeutl("check"), 128, "needs the data folder")
     finally:
         member.close()

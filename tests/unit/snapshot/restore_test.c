@@ -204,6 +204,31 @@ static void test_into_an_empty_directory_with_a_log_elsewhere_and_bumped(void **
     free(moved);
 }
 
+static void test_the_log_may_be_told_to_stand_where_it_does_anyway(void **state)
+{
+    struct bed *bed = *state;
+    for (int way = 0; way < 4; way++) {
+        struct snapshot_restore_config config = settings(bed);
+        struct snapshot_restore_result result;
+        char *usual = mem_printf("%s/member/wal", bed->dir);
+        char *log = mem_printf("%s/member/%s", bed->dir, way < 2 ? "wal/" : "x/log");
+        if (way % 2 == 1) {
+            assert_int_equal(mkdir(bed->dir, 0700), 0);
+        }
+        config.wal_dir = log;
+        assert_int_equal(run(&config, &result), SNAPSHOT_DONE);
+        assert_int_equal(others(bed->dir), 1);
+        if (way >= 2) {
+            assert_int_equal(rename(log, usual), 0);
+        }
+        check_directory(bed, &result);
+        assert_int_equal(others(bed->folder), 1);
+        remove_tree(bed->dir);
+        free(usual);
+        free(log);
+    }
+}
+
 static void test_a_store_of_kedge_is_a_source_too(void **state)
 {
     struct bed *bed = *state;
@@ -248,7 +273,7 @@ static void test_refusals_leave_nothing(void **state)
     assert_non_null(strstr(reason, "invalid database"));
     config.file = "/nosuch/file";
     assert_int_equal(run(&config, NULL), ERR_ABSENT);
-    assert_string_equal(reason, "open /nosuch/file: No such file or directory");
+    assert_string_equal(reason, "open /nosuch/file: no such file or directory");
     assert_int_equal(others(bed->folder), 0);
 
     config = settings(bed);
@@ -433,6 +458,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_directory_of_a_member_of_two, open_bed, close_bed),
         cmocka_unit_test_setup_teardown(test_into_an_empty_directory_with_a_log_elsewhere_and_bumped, open_bed,
                                         close_bed),
+        cmocka_unit_test_setup_teardown(test_the_log_may_be_told_to_stand_where_it_does_anyway, open_bed, close_bed),
         cmocka_unit_test_setup_teardown(test_a_store_of_kedge_is_a_source_too, open_bed, close_bed),
         cmocka_unit_test_setup_teardown(test_refusals_leave_nothing, open_bed, close_bed),
         cmocka_unit_test_setup_teardown(test_what_an_interrupted_restore_left_is_taken_away, open_bed, close_bed),
