@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 int folder_sync(const char *path)
@@ -47,4 +48,13 @@ int folder_make_above(const char *path)
     free(above);
     errno = failed;
     return rc;
+}
+
+uint64_t folder_room(int fd)
+{
+    struct statvfs fs;
+    if (fstatvfs(fd, &fs) != 0 || fs.f_blocks == 0) {
+        return UINT64_MAX;
+    }
+    return (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * fs.f_frsize;
 }

@@ -8,16 +8,19 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/folder.h"
 #include "kv/backend_lmdb.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* Would a file of this size be refused? Asks for room behind the end of the file without making it longer. */
+/* Would a file of this size be refused? Asks for room behind the end of the file without making it longer. A file
+ * system writes in steps of up to some megabytes, and cuts a write short before a step that it has not all of the room
+ * for. */
 static bool no_space(const struct lmdb *l)
 {
-    enum { ROOM = 1 << 20 };
+    enum { ROOM = 1 << 20, LARGE_STEP = 16 << 20 };
     struct stat st;
     struct rlimit limit;
     if (fstat(l->lock_fd, &st) != 0) {
@@ -25,6 +28,9 @@ static bool no_space(const struct lmdb *l)
     }
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         (uint64_t)st.st_size + l->page_bytes > limit.rlim_cur) {
+        return true;
+    }
+    if (folder_room(l->lock_fd) < LARGE_STEP) {
         return true;
     }
     if (fallocate(l->lock_fd, FALLOC_FL_KEEP_SIZE, st.st_size, ROOM) == 0) {

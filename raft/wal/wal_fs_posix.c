@@ -158,9 +158,21 @@ static int posix_write(struct wal_file *file, struct iovec *iov, size_t count, u
     return 0;
 }
 
+/* A file system gives a file all that is left before it says that it is too little. Meanwhile nobody else could write,
+ * and the store's writes would fail without a reason that can be seen afterwards. */
+static bool room_for(int fd, uint64_t end)
+{
+    struct stat st;
+    uint64_t has = fstat(fd, &st) < 0 ? end : (uint64_t)st.st_blocks * 512;
+    return end <= has || end - has <= folder_room(fd);
+}
+
 static int posix_allocate(struct wal_file *file, uint64_t offset, uint64_t len)
 {
     int status;
+    if (!room_for(plain_fd(file), offset + len)) {
+        return -ENOSPC;
+    }
     do {
         status = fallocate(plain_fd(file), 0, (off_t)offset, (off_t)len);
     } while (status < 0 && errno == EINTR);

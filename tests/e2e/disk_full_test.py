@@ -39,6 +39,17 @@ def fill(path):
             pass
 
 
+def room():
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def leave(size):
+    with open(os.path.join(folder, "filler"), "wb", buffering=0) as f:
+        while room() > size:
+            f.write(bytes(min(1 << 20, room() - size)))
+
+
 member = Member()
 member.data = os.path.join(folder, "data")
 try:
@@ -105,6 +116,18 @@ try:
         lost = [k for k, v in acknowledged.items()
                 if [r.value for r in kv.Range(pb.RangeRequest(key=k), timeout=10).kvs] != [v]]
         expect("every acknowledged write is there", not lost, str(lost[:5]))
+    # The next segment of the log has no room: what there is stays for others, the store first of all.
+    member.kill()
+    for name in os.listdir(os.path.join(member.data, "member", "wal")):
+        if name.endswith(".tmp"):
+            os.unlink(os.path.join(member.data, "member", "wal", name))
+    leave(40 << 20)
+    member.start()
+    least = 1 << 40
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        least = min(least, room())
+    expect("nobody takes the last of the space to give it back", least > 30 << 20, f"{least} bytes were left")
     member.stop()
 except Exception as error:
     expect("the run", False, f"{type(error).__name__}: {error}\n{member.output()}")
