@@ -55,11 +55,13 @@ struct bytes http1_query(struct http1_request *request, const char *name, size_t
 /* --- input ----------------------------------------------------------------------------------------------------------
  */
 
-/* A refusal before there is a request, in net/http's form: the reason is the body, the connection ends. */
-static void refuse(struct http1 *h, int status, const char *reason)
+/* A refusal before there is a request, in net/http's form: the reason, which begins with the status, is the first
+ * line's end and the body, but for one; the connection ends. */
+static void refuse(struct http1 *h, const char *reason)
 {
-    buffer_printf(&h->out, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s",
-                  status, http1_reason_phrase(status), reason);
+    const char *body = strcmp(reason, HTTP1_OTHER_CODING) == 0 ? "Unsupported transfer encoding" : reason;
+    buffer_printf(&h->out, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s",
+                  reason, body);
     h->phase = HTTP1_LAST;
     h->in.len = 0;
     loop_timer_stop(h->connection->loop, &h->timer);
@@ -156,7 +158,7 @@ static bool read_head(struct http1 *h)
     }
     size_t len = http1_head_length(buffer_bytes(&h->in));
     if (len > HTTP1_HEAD_BYTES || (len == 0 && h->in.len > HTTP1_HEAD_BYTES)) {
-        refuse(h, 431, "431 Request Header Fields Too Large");
+        refuse(h, "431 Request Header Fields Too Large");
         return false;
     }
     if (len == 0) {
@@ -170,14 +172,14 @@ static bool read_head(struct http1 *h)
         begin_request(h);
     }
     if (status != 0 || !split_target(h)) {
-        refuse(h, status == 0 ? 400 : status, status == 0 ? "400 Bad Request" : reason);
+        refuse(h, status == 0 ? "400 Bad Request" : reason);
         return false;
     }
     if (taken(h)) {
         return true;
     }
     if (h->head.has_length && h->head.length > h->max_body) {
-        refuse(h, 413, "413 Request Entity Too Large");
+        refuse(h, "413 Request Entity Too Large");
         return false;
     }
     h->phase = HTTP1_BODY;
@@ -193,7 +195,7 @@ static bool read_body(struct http1 *h)
         int status = http1_dechunk(&h->chunks, &in, &h->body, h->max_body);
         buffer_consume(&h->in, h->in.len - in.len);
         if (status != 0) {
-            refuse(h, status, status == 413 ? "413 Request Entity Too Large" : "400 Bad Request");
+            refuse(h, status == 413 ? "413 Request Entity Too Large" : "400 Bad Request");
             return false;
         }
         return h->chunks.state == HTTP1_DONE;
@@ -343,6 +345,13 @@ static void on_timer(struct loop_timer *timer)
     connection_close(container_of(timer, struct http1, timer)->connection);
 }
 
+/* Is there something to wait for that only more input brings? The request behind one that was answered may have begun
+ * in what was read ahead, so this is not only between requests. */
+static bool wants_input(const struct http1 *h)
+{
+    return h->phase == HTTP1_HEAD || h->phase == HTTP1_BODY || (h->phase == HTTP1_TAKEN && !h->paused);
+}
+
 static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
 {
     struct http1 *h = connection->state;
@@ -353,7 +362,7 @@ static size_t produce(struct connection *connection, uint8_t *out, size_t cap)
             h->request.on_writable(&h->request);
         }
     }
-    if (h->phase == HTTP1_HEAD && !connection->reading && !h->peer_ended) {
+    if (wants_input(h) && !connection->reading && !h->peer_ended) {
         connection_read_resume(connection);
     }
     return n;

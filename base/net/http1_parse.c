@@ -64,6 +64,20 @@ static bool is_field_value(struct bytes text)
     return true;
 }
 
+/* What net/http lets through: no check of the form, only of the bytes. */
+static bool is_host(struct bytes text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bool known = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+                     (c != 0 && strchr("!$%&'()*+,-.:;=[]_~", c) != NULL);
+        if (!known) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool same_text(struct bytes a, const char *b)
 {
     return a.len == strlen(b) && strncasecmp((const char *)a.data, b, a.len) == 0;
@@ -150,7 +164,7 @@ static int known_header(const struct http1_header *h, struct http1_head *head, c
     }
     if (same_text(h->name, "transfer-encoding")) {
         if (!same_text(h->value, "chunked") || head->chunked) {
-            return refuse(501, "501 Not Implemented: unsupported transfer encoding", reason);
+            return refuse(501, HTTP1_OTHER_CODING, reason);
         }
         head->chunked = true;
     } else if (same_text(h->name, "connection")) {
@@ -159,7 +173,7 @@ static int known_header(const struct http1_header *h, struct http1_head *head, c
         head->expect_continue = same_text(h->value, "100-continue");
     } else if (same_text(h->name, "host")) {
         if (head->has_host) {
-            return refuse(400, "400 Bad Request: too many Host headers", reason);
+            return refuse(400, "400 Bad Request", reason);
         }
         head->has_host = true;
         head->host = h->value;
@@ -213,6 +227,9 @@ int http1_parse_head(struct bytes in, struct arena *arena, struct http1_head *he
     }
     if (head->minor == 1 && !head->has_host) {
         return refuse(400, "400 Bad Request: missing required Host header", reason);
+    }
+    if (!is_host(head->host)) {
+        return refuse(400, "400 Bad Request: malformed Host header", reason);
     }
     if (head->chunked && (head->has_length || head->minor == 0)) {
         return refuse(400, "400 Bad Request", reason);

@@ -7,6 +7,7 @@
 
 #define HTTP1_HEAD_BYTES ((size_t)32 * 1024)
 #define HTTP1_HEADERS 128
+#define HTTP1_OTHER_CODING "501 Not Implemented" /* the refusal of a Transfer-Encoding that is not "chunked" */
 
 struct http1_head {
     struct bytes method, target; /* of a request */
