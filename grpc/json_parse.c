@@ -197,6 +197,12 @@ static void put_number(struct parser *p, const ProtobufCFieldDescriptor *field, 
     }
 }
 
+/* Does white space follow what is in the quotes? protojson refuses that, though it takes other rests of a string. */
+static bool ends_in_space(struct bytes text)
+{
+    return text.len > 0 && strchr(" \t\n\v\f\r", text.data[text.len - 1]) != NULL && text.data[text.len - 1] != 0;
+}
+
 /* Numbers may come quoted. */
 static bool integer(struct parser *p, const ProtobufCFieldDescriptor *field, struct bytes token, bool is_signed,
                     unsigned bits)
@@ -206,7 +212,7 @@ static bool integer(struct parser *p, const ProtobufCFieldDescriptor *field, str
     if (token.data[0] == '"' && !string(p, token, &text)) {
         return false;
     }
-    if (!json_value_integer(text, is_signed, bits, &value)) {
+    if (ends_in_space(text) || !json_value_integer(text, is_signed, bits, &value)) {
         return invalid(p, field, token);
     }
     put_number(p, field, value);

@@ -11,17 +11,14 @@ static void put_char(struct buffer *out, char c)
 
 void json_print_string(struct bytes text, struct buffer *out)
 {
+    static const char named[] = "\b\f\n\r\t", letters[] = "bfnrt";
     put_char(out, '"');
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
         if (c == '"' || c == '\\') {
             buffer_printf(out, "\\%c", c);
-        } else if (c == '\n') {
-            buffer_append(out, "\\n", 2);
-        } else if (c == '\t') {
-            buffer_append(out, "\\t", 2);
-        } else if (c == '\r') {
-            buffer_append(out, "\\r", 2);
+        } else if (c != 0 && strchr(named, c) != NULL) {
+            buffer_printf(out, "\\%c", letters[strchr(named, c) - named]);
         } else if (c < 0x20) {
             buffer_printf(out, "\\u%04x", c);
         } else {

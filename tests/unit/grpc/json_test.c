@@ -148,6 +148,8 @@ static void test_wrong_types_in_protojsons_words(void **state)
         {"{\"limit\":\"x\"}", P "(line 1:10): invalid value for int64 field limit: \"x\""},
         {"{\"limit\":1.5}", P "(line 1:10): invalid value for int64 field limit: 1.5"},
         {"{\"limit\":\" 1\"}", P "(line 1:10): invalid value for int64 field limit: \" 1\""},
+        {"{\"limit\":\"1 \"}", P "(line 1:10): invalid value for int64 field limit: \"1 \""},
+        {"{\"limit\":\"1\\n\"}", P "(line 1:10): invalid value for int64 field limit: \"1\\n\""},
         {"{\"limit\":\"\"}", P "(line 1:10): invalid value for int64 field limit: \"\""},
         {"{\"limit\":\"+1\"}", P "(line 1:10): invalid value for int64 field limit: \"+1\""},
         {"{\"limit\":\"01\"}", P "(line 1:10): invalid value for int64 field limit: \"01\""},
@@ -273,7 +275,7 @@ static void test_scan_finds_the_end_of_the_first_value(void **state)
 static void test_printing_leaves_defaults_out_and_escapes(void **state)
 {
     (void)state;
-    char *urls[] = {"http://a/\"\\\n\t\x01", "\xc3\xa4"};
+    char *urls[] = {"http://a/\"\\\n\t\b\f\r\x01", "\xc3\xa4"};
     Etcdserverpb__Member member = ETCDSERVERPB__MEMBER__INIT, *members[] = {&member};
     Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
@@ -290,7 +292,7 @@ static void test_printing_leaves_defaults_out_and_escapes(void **state)
     buffer_append(&out, "", 1);
     assert_string_equal((char *)out.data,
                         "{\"header\":{\"member_id\":\"18446744073709551615\",\"revision\":\"-9223372036854775808\"},"
-                        "\"members\":[{\"peerURLs\":[\"http://a/\\\"\\\\\\n\\t\\u0001\",\"\xc3\xa4\"],"
+                        "\"members\":[{\"peerURLs\":[\"http://a/\\\"\\\\\\n\\t\\b\\f\\r\\u0001\",\"\xc3\xa4\"],"
                         "\"isLearner\":true}]}");
     buffer_free(&out);
 }
