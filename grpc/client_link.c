@@ -46,7 +46,7 @@ static void read_messages(struct client_call *call, struct bytes in)
             return;
         }
         struct buffer unpacked = {0};
-        if (compressed && gzip_unpack(message, call->reader.limit, &unpacked) != 0) {
+        if (compressed && gzip_unpack(message, call->reader.limit, &unpacked, NULL, NULL) != 0) {
             buffer_free(&unpacked);
             fail_call(call, GRPC_INTERNAL, "grpc: failed to decompress the received message");
             return;

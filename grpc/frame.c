@@ -29,14 +29,18 @@ static bool read_head(struct frame_reader *r, struct bytes *in)
     return true;
 }
 
+/* The body is there too. */
+static enum frame_result whole(struct frame_reader *r)
+{
+    r->in_message = false;
+    return r->head[0] > 1 ? FRAME_BAD_FLAG : FRAME_MESSAGE;
+}
+
 enum frame_result frame_read(struct frame_reader *r, struct bytes *in, struct bytes *message, bool *compressed)
 {
     if (!r->in_message) {
         if (!read_head(r, in)) {
             return FRAME_MORE;
-        }
-        if (r->head[0] > 1) {
-            return FRAME_BAD_FLAG;
         }
         if (r->length > r->limit) {
             return FRAME_TOO_LONG;
@@ -46,8 +50,7 @@ enum frame_result frame_read(struct frame_reader *r, struct bytes *in, struct by
     if (r->body.len == 0 && in->len >= r->length) {
         *message = bytes_of(in->data, r->length);
         take(in, r->length);
-        r->in_message = false;
-        return FRAME_MESSAGE;
+        return whole(r);
     }
     size_t missing = r->length - r->body.len;
     size_t n = missing < in->len ? missing : in->len;
@@ -57,8 +60,7 @@ enum frame_result frame_read(struct frame_reader *r, struct bytes *in, struct by
         return FRAME_MORE;
     }
     *message = buffer_bytes(&r->body);
-    r->in_message = false;
-    return FRAME_MESSAGE;
+    return whole(r);
 }
 
 void frame_free(struct frame_reader *r)

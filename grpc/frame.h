@@ -21,7 +21,7 @@ enum frame_result {
     FRAME_MORE,     /* all input taken, no whole message yet */
     FRAME_MESSAGE,  /* *message is valid until the next call, or as long as the input */
     FRAME_TOO_LONG, /* reader->length > limit */
-    FRAME_BAD_FLAG, /* reader->head[0] is neither 0 nor 1 */
+    FRAME_BAD_FLAG, /* a whole message, but reader->head[0] is neither 0 nor 1 */
 };
 
 /* Takes from *in what belongs to the next message. After an error result the reader is of no more use. */

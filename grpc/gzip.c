@@ -5,6 +5,32 @@
 #define GZIP_WINDOW (15 + 16) /* zlib: largest window, gzip head and tail */
 #define STEP_BYTES ((size_t)16 * 1024)
 
+#define READ "grpc: failed to read decompressed data: "
+#define HEAD_BYTES 10 /* of a member, at least */
+
+/* What Go's reader says of input that inflate does not take: grpc-go tells faults of the first head from later ones. */
+static const char *fault(const z_stream *z, struct bytes in, struct arena *arena)
+{
+    static const uint8_t magic[] = {0x1f, 0x8b, 8};
+    size_t member = (size_t)(z->next_in - in.data) - z->total_in; /* where the member begins */
+    struct bytes rest = bytes_skip(in, member);
+    const char *text = member == 0 ? "grpc: failed to decompress the message: " : READ;
+    if (rest.len < HEAD_BYTES) {
+        return arena_printf(arena, "%s%s", text, in.len == 0 ? "EOF" : "unexpected EOF");
+    }
+    if (memcmp(rest.data, magic, sizeof magic) != 0) {
+        return arena_printf(arena, "%sgzip: invalid header", text);
+    }
+    if (z->msg == NULL) {
+        return READ "unexpected EOF";
+    }
+    if (strcmp(z->msg, "incorrect data check") == 0 || strcmp(z->msg, "incorrect length check") == 0) {
+        return READ "gzip: invalid checksum";
+    }
+    unsigned long read = z->total_in < HEAD_BYTES ? 0 : z->total_in - HEAD_BYTES;
+    return arena_printf(arena, READ "flate: corrupt input before offset %lu", read);
+}
+
 static int unpack_all(z_stream *z, size_t limit, struct buffer *out)
 {
     size_t begin = out->len;
@@ -30,11 +56,14 @@ static int unpack_all(z_stream *z, size_t limit, struct buffer *out)
     }
 }
 
-int gzip_unpack(struct bytes in, size_t limit, struct buffer *out)
+int gzip_unpack(struct bytes in, size_t limit, struct buffer *out, struct arena *arena, const char **reason)
 {
     z_stream z = {.next_in = (Bytef *)(uintptr_t)in.data, .avail_in = (uInt)in.len};
     CHECK(inflateInit2(&z, GZIP_WINDOW) == Z_OK);
     int error = unpack_all(&z, limit, out);
+    if (error == ERR_MALFORMED && reason != NULL) {
+        *reason = fault(&z, in, arena);
+    }
     inflateEnd(&z);
     return error;
 }

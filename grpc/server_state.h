@@ -112,21 +112,25 @@ struct stream {
 
     /* request */
     bool post, has_timeout, has_type, regular_seen;
-    uint8_t pseudo_seen;                        /* bits: method, path, scheme, authority */
-    uint32_t reset_code;                        /* why stream_header refused */
-    struct bytes bad_timeout, bad_type, method; /* data NULL = fine; in the arena */
-    bool half_closed;                           /* END_STREAM has come */
-    bool end_told;                              /* and the service knows */
-    bool gzip;                                  /* request says grpc-encoding: gzip */
-    bool held;                                  /* call_hold */
-    bool in_message;                            /* inside the service's on_message or open */
+    uint8_t pseudo_seen;           /* bits: method, path, scheme, authority */
+    uint32_t reset_code;           /* why stream_header refused */
+    uint8_t hosts;                 /* "host" headers; more than 1 = not one */
+    const char *malformed;         /* what the last malformed header gets as answer; NULL = none */
+    struct bytes bad_type, method; /* data NULL = fine; in the arena */
+    bool half_closed;              /* END_STREAM has come */
+    bool end_told;                 /* and the service knows */
+    bool gzip;                     /* request says grpc-encoding: gzip */
+    bool held;                     /* call_hold */
+    bool in_message;               /* inside the service's on_message or open */
     uint64_t timeout_ns;
     size_t header_bytes;
     struct bytes path, content_type, encoding;
-    struct stream_header *headers;
+    struct stream_header *headers, *last_header;
     struct frame_reader reader;
     struct buffer backlog;  /* bytes that came while held */
     struct buffer unpacked; /* of gzip; or a waiting message */
+    struct buffer request;  /* of a call answered by many messages, until the client has closed its side */
+    bool asked;             /* that has come */
     struct long_request *long_request;
     size_t partial, waiting; /* of these bytes, as http2's sums know them */
     int32_t window;          /* receive window asked for */

@@ -24,15 +24,23 @@ static struct stream *from_pool(struct server *server)
     return s;
 }
 
+/* Nobody waits for the thread that unpacks the request. */
+static void drop_long_request(struct stream *s)
+{
+    if (s->long_request != NULL) {
+        long_request_end(s->long_request);
+        s->long_request = NULL;
+    }
+}
+
 static void to_pool(struct server *server, struct stream *s)
 {
     outgoing_clear(&s->out);
     frame_free(&s->reader);
     buffer_free(&s->backlog);
     buffer_free(&s->unpacked);
-    if (s->long_request != NULL) {
-        long_request_end(s->long_request);
-    }
+    buffer_free(&s->request);
+    drop_long_request(s);
     arena_free(&s->call.message_arena);
     if (server->pool_count >= POOL_STREAMS) {
         arena_free(&s->call.arena);
@@ -83,7 +91,7 @@ struct stream *stream_new(struct http2 *h, int32_t id)
 static void recount(struct stream *s)
 {
     struct http2 *h = s->http2;
-    size_t partial = frame_buffered(&s->reader) + s->backlog.len;
+    size_t partial = frame_buffered(&s->reader) + s->backlog.len + s->request.len;
     size_t waiting = s->phase == STREAM_WAITING ? s->unpacked.len : 0;
     h->partial = h->partial - s->partial + partial;
     h->waiting = h->waiting - s->waiting + waiting;
@@ -109,7 +117,9 @@ static bool intercepted(struct stream *s)
 static void run_checked(struct stream *s, const ProtobufCMessage *request, const struct pb_fault *fault, int error)
 {
     if (request == NULL) {
-        stream_fail_text(s, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", fault->reason);
+        const char *text = s->call.route->kind == CALL_UNARY ? "grpc: error unmarshalling request"
+                                                             : "grpc: failed to unmarshal the received message";
+        stream_fail_text(s, GRPC_INTERNAL, "%s: %s", text, fault->reason);
         return;
     }
     if (intercepted(s)) {
@@ -222,6 +232,36 @@ static void unary_message(struct stream *s, struct bytes message)
     }
 }
 
+static void break_off(struct stream *s, enum grpc_code code, const char *text);
+
+/* A call that is answered by many messages begins, as in grpc-go, when it is certain that the request is one. */
+static void only_message(struct stream *s, struct bytes message)
+{
+    if (s->asked) {
+        break_off(s, GRPC_INTERNAL,
+                  "cardinality violation: received multiple request messages for non-client-streaming RPC");
+        return;
+    }
+    s->asked = true;
+    s->request = take_over(s, message);
+}
+
+static void only_message_ended(struct stream *s)
+{
+    if (s->reader.in_message) {
+        stream_finish(s, GRPC_INTERNAL, bytes_str("unexpected EOF"));
+    } else if (!s->asked) {
+        stream_finish(s, GRPC_INTERNAL,
+                      bytes_str("cardinality violation: received no request message from non-client-streaming RPC"));
+    } else {
+        struct buffer request = s->request;
+        s->request = (struct buffer){0};
+        unary_message(s, buffer_bytes(&request));
+        buffer_free(&request);
+        recount(s);
+    }
+}
+
 static void stream_message(struct stream *s, struct bytes message)
 {
     struct pb_fault fault = {.reason = ""};
@@ -259,8 +299,9 @@ static void deliver(struct stream *s, struct bytes message, bool compressed)
         return;
     }
     if (compressed) {
+        const char *reason;
         s->unpacked.len = 0;
-        int error = gzip_unpack(message, limit, &s->unpacked);
+        int error = gzip_unpack(message, limit, &s->unpacked, &s->call.arena, &reason);
         if (error == ERR_REQUEST_TOO_LARGE) {
             break_off(
                 s, GRPC_RESOURCE_EXHAUSTED,
@@ -268,15 +309,21 @@ static void deliver(struct stream *s, struct bytes message, bool compressed)
             return;
         }
         if (error != 0) {
-            break_off(s, GRPC_INTERNAL, "grpc: failed to decompress the message: gzip: invalid header");
+            break_off(s, GRPC_INTERNAL, reason);
             return;
         }
         message = buffer_bytes(&s->unpacked);
     }
-    if (s->call.route->kind == CALL_STREAM) {
-        stream_message(s, message);
-    } else {
+    switch (s->call.route->kind) {
+    case CALL_UNARY:
         unary_message(s, message);
+        break;
+    case CALL_SERVER_STREAM:
+        only_message(s, message);
+        break;
+    case CALL_STREAM:
+        stream_message(s, message);
+        break;
     }
     if (s->phase != STREAM_WAITING) {
         buffer_free(&s->unpacked);
@@ -347,10 +394,11 @@ static void tell_end(struct stream *s)
         return;
     }
     s->end_told = true;
-    bool partial = frame_partial(&s->reader);
-    if (s->phase == STREAM_BODY) {
+    if (s->phase == STREAM_BODY && s->call.route->kind == CALL_SERVER_STREAM) {
+        only_message_ended(s);
+    } else if (s->phase == STREAM_BODY) {
         stream_finish(s, GRPC_UNKNOWN, bytes_str(s->reader.in_message ? "unexpected EOF" : "EOF"));
-    } else if (partial) {
+    } else if (s->reader.in_message) { /* an end inside a prefix is one to grpc-go */
         break_off(s, GRPC_INTERNAL, "unexpected EOF");
     } else if (s->call.handler != NULL && s->call.handler->on_half_close != NULL) {
         s->call.handler->on_half_close(&s->call);
@@ -442,6 +490,9 @@ void stream_cut(struct stream *s, bool (*chosen)(const struct call *call), int e
 static void on_deadline(struct loop_timer *timer)
 {
     struct stream *s = container_of(timer, struct stream, deadline);
+    if (s->phase == STREAM_UNPACKING) {
+        drop_long_request(s);
+    }
     if (s->phase == STREAM_RUNNING) {
         stream_cancel(s, ERR_CONTEXT_DEADLINE_EXCEEDED);
     }

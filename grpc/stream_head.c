@@ -16,11 +16,8 @@ static void keep(struct stream *s, struct bytes name, struct bytes value)
     memcpy(text + name.len, value.data, value.len);
     *h = (struct stream_header){
         .next = NULL, .name = bytes_of(text, name.len), .value = bytes_of(text + name.len, value.len)};
-    struct stream_header **last = &s->headers;
-    while (*last != NULL) {
-        last = &(*last)->next;
-    }
-    *last = h;
+    *(s->headers == NULL ? &s->headers : &s->last_header->next) = h;
+    s->last_header = h;
 }
 
 /* "application/grpc", or with "+" or ";" and more behind it. */
@@ -40,12 +37,50 @@ static void content_type(struct stream *s, struct bytes value)
     }
 }
 
+static void bad_timeout(struct stream *s, struct bytes value)
+{
+    const char *text = "malformed grpc-timeout: transport: timeout unit is not recognized: %.*s";
+    if (value.len < 2) {
+        text = "malformed grpc-timeout: transport: timeout string is too short: %.*s";
+    } else if (value.len > 9) {
+        text = "malformed grpc-timeout: transport: timeout string is too long: %.*s";
+    } else if (strchr("HMSmun", value.data[value.len - 1]) != NULL) {
+        text = "malformed grpc-timeout: strconv.ParseUint: parsing %.*s: invalid syntax";
+        value.len--;
+    }
+    struct bytes quoted = text_quote(value, &s->call.arena);
+    s->malformed = arena_printf(&s->call.arena, text, (int)quoted.len, quoted.data);
+}
+
 static void timeout(struct stream *s, struct bytes value)
 {
     s->has_timeout = true;
     if (text_timeout(value, &s->timeout_ns) != 0) {
-        s->bad_timeout = arena_copy(&s->call.arena, value);
+        bad_timeout(s, value);
     }
+}
+
+static bool is_binary(struct bytes name)
+{
+    return name.len >= 4 && memcmp(name.data + name.len - 4, "-bin", 4) == 0;
+}
+
+static void check_binary(struct stream *s, struct bytes name, struct bytes value)
+{
+    ssize_t at = text_binary_fault(value);
+    if (at >= 0) {
+        struct bytes text = text_quote(value, &s->call.arena), header = text_quote(name, &s->call.arena);
+        s->malformed = arena_printf(
+            &s->call.arena, "malformed binary metadata %.*s in header %.*s: illegal base64 data at input byte %zd",
+            (int)text.len, text.data, (int)header.len, header.data, at);
+    }
+}
+
+static void encoding(struct stream *s, struct bytes value)
+{
+    bool none = value.len == 0 || (value.len == 8 && IS(value, "identity"));
+    s->gzip = value.len == 4 && IS(value, "gzip");
+    s->encoding = none || s->gzip ? (struct bytes){0} : arena_copy(&s->call.arena, value);
 }
 
 static bool parse_hex(struct bytes text, uint8_t *out)
@@ -114,6 +149,11 @@ static bool reserved(struct stream *s, struct bytes name, struct bytes value)
     switch (name.len) {
     case 2:
         return IS(name, "te");
+    case 4:
+        if (IS(name, "host") && s->hosts < UINT8_MAX) {
+            s->hosts++;
+        }
+        return false;
     case 11:
         if (IS(name, "traceparent")) {
             traceparent(&s->call, value);
@@ -131,10 +171,7 @@ static bool reserved(struct stream *s, struct bytes name, struct bytes value)
         return false;
     case 13:
         if (IS(name, "grpc-encoding")) {
-            s->gzip = value.len == 4 && IS(value, "gzip");
-            if (!s->gzip && !(value.len == 8 && IS(value, "identity"))) {
-                s->encoding = arena_copy(&s->call.arena, value);
-            }
+            encoding(s, value);
             return true;
         }
         return false;
@@ -163,17 +200,18 @@ bool stream_header(struct stream *s, struct bytes name, struct bytes value)
     if (!reserved(s, name, value)) {
         keep(s, name, value);
     }
+    if (is_binary(name)) {
+        check_binary(s, name, value);
+    }
     return true;
 }
 
-/* "/package.Service/Method": the last slash divides; the one in front may be missing. */
+/* "/package.Service/Method": the last slash divides. */
 static void refuse_path(struct stream *s)
 {
     const struct routes *routes = &s->http2->server->routes;
-    struct bytes path = s->path;
-    if (path.len > 0 && path.data[0] == '/') {
-        path = bytes_of(path.data + 1, path.len - 1);
-    }
+    bool rooted = s->path.len > 0 && s->path.data[0] == '/';
+    struct bytes path = rooted ? bytes_of(s->path.data + 1, s->path.len - 1) : (struct bytes){0};
     const uint8_t *slash = path.len == 0 ? NULL : memrchr(path.data, '/', path.len);
     if (slash == NULL) {
         struct bytes quoted = text_quote(s->path, &s->call.arena);
@@ -197,28 +235,20 @@ static void refuse_head(struct stream *s, const char *status, enum grpc_code cod
     stream_refuse(s, status, code, bytes_str(message));
 }
 
-static void refuse_timeout(struct stream *s)
-{
-    struct bytes value = s->bad_timeout;
-    const char *text = "malformed grpc-timeout: transport: timeout unit is not recognized: %.*s";
-    if (value.len < 2) {
-        text = "malformed grpc-timeout: transport: timeout string is too short: %.*s";
-    } else if (value.len > 9) {
-        text = "malformed grpc-timeout: transport: timeout string is too long: %.*s";
-    } else if (strchr("HMSmun", value.data[value.len - 1]) != NULL) {
-        text = "malformed grpc-timeout: strconv.ParseUint: parsing %.*s: invalid syntax";
-        value.len--;
-    }
-    refuse_head(s, "400", GRPC_INTERNAL, text, value);
-}
-
 /* What makes a request no gRPC call at all. */
 static bool refused(struct stream *s)
 {
-    if (!s->has_type) {
+    if (s->hosts > 1) {
+        stream_refuse(
+            s, "400", GRPC_INTERNAL,
+            bytes_str(arena_printf(&s->call.arena,
+                                   "num values of :authority: %d, num values of host: %d, both must only have "
+                                   "1 value as per HTTP/2 spec",
+                                   (s->pseudo_seen & SEEN_AUTHORITY) != 0, s->hosts)));
+    } else if (!s->has_type) {
         refuse_head(s, "415", GRPC_INVALID_ARGUMENT, "invalid gRPC request content-type %.*s", s->bad_type);
-    } else if (s->bad_timeout.data != NULL) {
-        refuse_timeout(s);
+    } else if (s->malformed != NULL) {
+        stream_refuse(s, "400", GRPC_INTERNAL, bytes_str(s->malformed));
     } else if (!s->post) {
         refuse_head(s, "405", GRPC_INTERNAL, "Received a HEADERS frame with :method %.*s which should be POST",
                     s->method);
@@ -250,10 +280,6 @@ void stream_headers_done(struct stream *s)
     }
     struct bytes path = s->path;
     const struct routes_entry *entry = routes_find(&s->http2->server->routes, path);
-    if (entry == NULL && path.len > 0 && path.data[0] != '/') { /* grpc-go takes it without the slash */
-        const char *with_slash = arena_printf(&s->call.arena, "/%.*s", (int)path.len, path.data);
-        entry = routes_find(&s->http2->server->routes, bytes_str(with_slash));
-    }
     if (entry == NULL) {
         refuse_path(s);
         return;

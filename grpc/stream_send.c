@@ -281,7 +281,7 @@ static void reply(struct call *call, const ProtobufCMessage *message)
     size_t size = pb_size(message);
     uint8_t *framed = arena_alloc(&call->arena, FRAME_HEAD + size);
     pb_write(message, framed + FRAME_HEAD, size);
-    if (s->gzip) {
+    if (s->gzip && size > 0) {
         queue_packed(s, bytes_of(framed + FRAME_HEAD, size));
     } else {
         frame_put_head(framed, false, (uint32_t)size);

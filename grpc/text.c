@@ -1,6 +1,6 @@
 #include "grpc/text.h"
 #include "base/error.h"
-#include "base/pb.h"
+#include "base/gotext.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -121,39 +121,39 @@ struct bytes text_percent_decode(struct bytes text, struct arena *arena)
     return bytes_of(out, n);
 }
 
-/* The escape of one byte as strconv.Quote writes it, into out (at most 4 bytes); 0 = as it is. */
-static size_t quote_byte(uint8_t c, bool text_is_utf8, char *out)
-{
-    static const char named[] = "\a\b\f\n\r\t\v\"\\";
-    static const char names[] = "abfnrtv\"\\";
-    const char *at = c == 0 ? NULL : strchr(named, c);
-    if (at != NULL) {
-        out[0] = '\\';
-        out[1] = names[at - named];
-        return 2;
-    }
-    if (c >= ' ' && c != 0x7f && (c < 0x80 || text_is_utf8)) {
-        return 0;
-    }
-    return (size_t)snprintf(out, 5, "\\x%02x", c);
-}
-
 struct bytes text_quote(struct bytes text, struct arena *arena)
 {
-    bool utf8 = utf8_valid(text);
-    uint8_t *out = arena_alloc(arena, text.len * 4 + 2);
-    size_t n = 0;
-    out[n++] = '"';
-    for (size_t i = 0; i < text.len; i++) {
-        char escape[5];
-        size_t len = quote_byte(text.data[i], utf8, escape);
-        if (len == 0) {
-            out[n++] = text.data[i];
-        } else {
-            memcpy(out + n, escape, len);
-            n += len;
+    struct buffer quoted = {0};
+    gotext_quote(&quoted, text);
+    struct bytes copy = arena_copy(arena, buffer_bytes(&quoted));
+    buffer_free(&quoted);
+    return copy;
+}
+
+/* --- binary metadata --- */
+
+static bool base64_byte(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '+' || c == '/';
+}
+
+/* Padding begins at `at`: right if it is one or two '=' that fill the last four characters. */
+static ssize_t padding_fault(struct bytes value, size_t at)
+{
+    if (at % 4 < 2 || (at % 4 == 2 && value.data[at + 1] != '=')) {
+        return (ssize_t)at;
+    }
+    size_t behind = at + 4 - at % 4;
+    return behind < value.len ? (ssize_t)behind : -1;
+}
+
+ssize_t text_binary_fault(struct bytes value)
+{
+    bool padded = value.len % 4 == 0;
+    for (size_t i = 0; i < value.len; i++) {
+        if (!base64_byte(value.data[i])) {
+            return padded && value.data[i] == '=' ? padding_fault(value, i) : (ssize_t)i;
         }
     }
-    out[n++] = '"';
-    return bytes_of(out, n);
+    return value.len % 4 == 1 ? (ssize_t)value.len - 1 : -1;
 }

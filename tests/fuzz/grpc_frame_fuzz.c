@@ -12,7 +12,7 @@ static void deliver(struct bytes message, bool compressed, struct buffer *told)
 {
     struct buffer unpacked = {0};
     CHECK(message.len <= LIMIT);
-    if (compressed && gzip_unpack(message, LIMIT, &unpacked) == 0) {
+    if (compressed && gzip_unpack(message, LIMIT, &unpacked, NULL, NULL) == 0) {
         CHECK(unpacked.len <= LIMIT);
         message = buffer_bytes(&unpacked);
     }

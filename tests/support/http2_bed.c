@@ -44,7 +44,15 @@ static void put(void *service, struct call *call, const ProtobufCMessage *messag
     call->state = service;
 }
 
+static void range_stream(void *service, struct call *call, const ProtobufCMessage *message)
+{
+    (void)service, (void)message;
+    call_finish(call, GRPC_OK, "");
+}
+
 static const struct call_route routes[] = {
+    {"/etcdserverpb.KV/RangeStream", CALL_SERVER_STREAM, CALL_NORMAL, &etcdserverpb__range_request__descriptor,
+     &etcdserverpb__range_response__descriptor, range_stream, NULL},
     {"/etcdserverpb.KV/Range", CALL_UNARY, CALL_NORMAL, &etcdserverpb__range_request__descriptor,
      &etcdserverpb__range_response__descriptor, range, NULL},
     {"/etcdserverpb.KV/Put", CALL_UNARY, CALL_NORMAL, &etcdserverpb__put_request__descriptor,

@@ -1,4 +1,4 @@
-/* A server with three methods, and a raw peer that talks to it in bare frames: for tests of what goes over the wire.
+/* A server with four methods, and a raw peer that talks to it in bare frames: for tests of what goes over the wire.
  * With KEDGE_RAW_PORT=2379 the peer talks to whatever listens there instead. */
 #ifndef TESTS_HTTP2_BED_H
 #define TESTS_HTTP2_BED_H
@@ -15,7 +15,8 @@ struct http2_bed {
     unsigned cancels; /* of Put and Watch: both stay open until the client ends them */
 };
 
-/* KV/Range answers at once, KV/Put and Watch/Watch never. For cmocka: *state becomes the bed. */
+/* KV/Range answers at once, KV/RangeStream with nothing, KV/Put and Watch/Watch never. For cmocka: *state becomes the
+ * bed. */
 int http2_bed_open(void **state, struct server_options options);
 int http2_bed_open_plain(void **state);
 int http2_bed_close(void **state);

@@ -48,6 +48,14 @@ static void test_path_without_slash(void **state)
         "name: \"nothing\"\n");
 }
 
+static void test_path_of_a_method_without_slash(void **state)
+{
+    refused(
+        state, POST_TO("etcdserverpb.KV/Range") GRPC,
+        "HEADERS 1 END_STREAM :status=200 content-type=application/grpc grpc-status=12 grpc-message=malformed method "
+        "name: \"etcdserverpb.KV/Range\"\n");
+}
+
 static void test_no_path(void **state)
 {
     refused(
@@ -141,6 +149,28 @@ static void test_unknown_encoding(void **state)
         "is not installed for grpc-encoding \"snappy\"\n");
 }
 
+static void test_empty_encoding_is_none(void **state)
+{
+    refused(state, RANGE GRPC "grpc-encoding: \n",
+            "HEADERS 1 :status=200 content-type=application/grpc\nDATA 1 7 bytes\n"
+            "HEADERS 1 END_STREAM grpc-status=0 grpc-message=\n");
+}
+
+static void test_binary_metadata_that_is_no_base64(void **state)
+{
+    refused(
+        state, RANGE GRPC "grpc-timeout: x\nfoo-bin: YQ=\n", /* the last fault is told */
+        "HEADERS 1 END_STREAM :status=400 content-type=application/grpc grpc-status=13 grpc-message=malformed binary "
+        "metadata \"YQ=\" in header \"foo-bin\": illegal base64 data at input byte 2\n");
+}
+
+static void test_two_hosts(void **state)
+{
+    refused(state, RANGE "content-type: text/html\nhost: a\nhost: a\n",
+            "HEADERS 1 END_STREAM :status=400 content-type=application/grpc grpc-status=13 grpc-message=num values of "
+            ":authority: 1, num values of host: 2, both must only have 1 value as per HTTP/2 spec\n");
+}
+
 static void test_compressed_flag_without_encoding(void **state)
 {
     struct http2_bed *f = *state;
@@ -184,6 +214,57 @@ static void test_end_without_a_message(void **state)
     http2_bed_ask(f, RANGE GRPC, NULL, 0, 0);
     http2_bed_expect(f,
                      "HEADERS 1 END_STREAM :status=200 content-type=application/grpc grpc-status=2 grpc-message=EOF\n");
+}
+
+/* --- one request, many answers --- */
+
+#define RANGE_STREAM POST_TO("/etcdserverpb.KV/RangeStream") GRPC
+#define CARDINALITY                                                                                                    \
+    "HEADERS 1 END_STREAM :status=200 content-type=application/grpc grpc-status=13 grpc-message=cardinality "          \
+    "violation: received "
+
+static void test_one_request_for_many_answers(void **state)
+{
+    refused(state, RANGE_STREAM,
+            "HEADERS 1 :status=200 content-type=application/grpc\nHEADERS 1 END_STREAM grpc-status=0 grpc-message=\n");
+}
+
+static void test_no_request_for_many_answers(void **state)
+{
+    struct http2_bed *f = *state;
+    http2_bed_ask(f, RANGE_STREAM, "\0", 1, END);
+    http2_bed_expect(f, CARDINALITY "no request message from non-client-streaming RPC\n");
+}
+
+static void test_two_requests_for_many_answers(void **state)
+{
+    struct http2_bed *f = *state;
+    http2_bed_ask(f, RANGE_STREAM, "\0\0\0\0\0\0\0\0\0\0", 10, 0);
+    http2_bed_expect(f, CARDINALITY "multiple request messages for non-client-streaming RPC\nRST_STREAM 1 NO_ERROR\n");
+}
+
+static void test_half_a_request_for_many_answers(void **state)
+{
+    struct http2_bed *f = *state;
+    http2_bed_ask(f, RANGE_STREAM, "\0\0\0\0\5ab", 7, END);
+    http2_bed_expect(
+        f,
+        "HEADERS 1 END_STREAM :status=200 content-type=application/grpc grpc-status=13 grpc-message=unexpected EOF\n");
+}
+
+/* Until its end more may come: nothing is begun. */
+static void test_request_for_many_answers_that_goes_on(void **state)
+{
+    struct http2_bed *f = *state;
+    http2_bed_ask(f, RANGE_STREAM, "\0\0\0\0\0", 5, 0);
+    http2_bed_expect(f, "");
+}
+
+static void test_end_of_a_stream_inside_a_prefix_is_an_end(void **state)
+{
+    struct http2_bed *f = *state;
+    http2_bed_ask(f, POST_TO("/etcdserverpb.Watch/Watch") GRPC, "\0\0", 2, END);
+    assert_non_null(strstr(raw_http2_receive(&f->raw, QUIET_MS), "grpc-status=0"));
 }
 
 static void test_message_longer_than_the_limit_is_refused_by_its_prefix(void **state)
@@ -261,6 +342,7 @@ int main(void)
         TEST(test_unknown_method),
         TEST(test_path_of_one_part),
         TEST(test_path_without_slash),
+        TEST(test_path_of_a_method_without_slash),
         TEST(test_no_path),
         TEST(test_content_type_of_something_else),
         TEST(test_content_type_missing),
@@ -273,6 +355,15 @@ int main(void)
         TEST(test_timeout_that_is_no_number),
         TEST(test_timeout_of_zero),
         TEST(test_unknown_encoding),
+        TEST(test_empty_encoding_is_none),
+        TEST(test_binary_metadata_that_is_no_base64),
+        TEST(test_two_hosts),
+        TEST(test_one_request_for_many_answers),
+        TEST(test_no_request_for_many_answers),
+        TEST(test_two_requests_for_many_answers),
+        TEST(test_half_a_request_for_many_answers),
+        TEST(test_request_for_many_answers_that_goes_on),
+        TEST(test_end_of_a_stream_inside_a_prefix_is_an_end),
         TEST(test_compressed_flag_without_encoding),
         TEST(test_unknown_flag),
         TEST(test_end_inside_a_message),

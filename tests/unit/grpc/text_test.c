@@ -84,7 +84,22 @@ static void test_quoting_is_gos(void **state)
     assert_bytes(text_quote(bytes_str("caf\xc3\xa9"), &arena), "\"caf\xc3\xa9\"");
     assert_bytes(text_quote(bytes_str("\xff"), &arena), "\"\\xff\"");
     assert_bytes(text_quote((struct bytes){0}, &arena), "\"\"");
+    assert_bytes(text_quote(bytes_str("\xff\xc3\xa9\xe2\x80\x8b"), &arena), "\"\\xff\xc3\xa9\\u200b\"");
     arena_free(&arena);
+}
+
+/* The offsets are what etcd 3.7.1 names. */
+static void test_binary_metadata_is_base64_with_padding_or_without(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        int fault;
+    } rows[] = {{"", -1},    {"YQ==", -1}, {"YQ", -1},       {"YWJj", -1}, {"YQ=", 2},  {"!!", 0},
+                {"====", 0}, {"a", 0},     {"YWJj,YWJj", 4}, {"YW-_", 2},  {"Y===", 1}, {"YQ=a", 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(text_binary_fault(bytes_str(rows[i].value)), rows[i].fault);
+    }
 }
 
 int main(void)
@@ -94,6 +109,7 @@ int main(void)
         cmocka_unit_test(test_timeouts_are_written_in_the_smallest_unit_that_holds_them),
         cmocka_unit_test(test_percent_coding),
         cmocka_unit_test(test_quoting_is_gos),
+        cmocka_unit_test(test_binary_metadata_is_base64_with_padding_or_without),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
