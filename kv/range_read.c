@@ -6,7 +6,7 @@
 #define KVS_TAG 0x12 /* RangeResponse.kvs */
 #define READ_BYTES (64u << 10)
 #define READ_ROWS 500
-#define ROW_COST 4 /* budget for a row that becomes a message */
+#define ROW_COST 4 /* budget for a row that becomes a message, besides its bytes */
 
 /* --- bytes --- */
 
@@ -204,7 +204,8 @@ int range_fill(struct kv_range *range, Etcdserverpb__RangeResponse *response, st
         progress = range_next(range, &rows, &fields);
         if (progress == KV_MORE) {
             response->kvs[response->n_kvs++] = range_message(&fields, arena);
-            *budget -= *budget < ROW_COST ? *budget : ROW_COST;
+            size_t cost = ROW_COST + (fields.key.len + fields.value.len) / KV_BUDGET_BYTES;
+            *budget -= *budget < cost ? *budget : cost;
         }
     }
     index_walk_pause(&range->work->walk);

@@ -3,7 +3,7 @@
 #include "kv/txn.h"
 
 #define PREV_BYTES (64u << 10)
-#define PREV_COST 4 /* budget for an old row that is read */
+#define PREV_COST 4 /* budget for an old row that is read, besides its bytes */
 
 static Etcdserverpb__ResponseHeader *header_new(struct arena *arena, int64_t revision)
 {
@@ -100,12 +100,12 @@ static int delete_some(struct txn_delete *del, struct kv *kv, struct store_rows 
                        size_t *budget)
 {
     bool prev = del->request->prev_kv && del->wanted;
-    size_t cost = prev ? PREV_COST : 1;
     while (*budget > 0 && rows->bytes < PREV_BYTES) {
         struct index_key *key = index_walk_next(&del->walk);
         if (key == NULL) {
             return KV_DONE;
         }
+        size_t cost = prev ? PREV_COST + key->newest.len / KV_BUDGET_BYTES : 1;
         *budget -= *budget < cost ? *budget : cost;
         if (!index_change_live(&key->newest)) {
             continue;

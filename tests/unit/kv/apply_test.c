@@ -429,6 +429,14 @@ static void test_steps_that_look_at_values_are_short_in_bytes_too(void **state)
     }
     assert_true(read.response->succeeded);
     assert_in_range(steps, STEPS_AT_LEAST, 3 * STEPS_AT_LEAST);
+
+    ops[0]->request_range->key = kv_bed_bytes("k");
+    ops[0]->request_range->range_end = kv_bed_bytes("l");
+    txn.n_compare = 0;
+    for (steps = 1; kv_txn_read_step(bed.kv, &read, KV_BUDGET) == KV_MORE; steps++) {
+    }
+    assert_int_equal(read.response->responses[0]->response_range->n_kvs, LARGE_COUNT);
+    assert_in_range(steps, STEPS_AT_LEAST, 3 * STEPS_AT_LEAST);
     kv_bed_close(&bed);
 }
 
