@@ -102,6 +102,7 @@ static void skip_backlog(struct watch_hub *h)
     h->fan.group = NULL;
     watch_ring_clear(&h->ring, h->published + 1);
     h->fanned = h->published;
+    h->backlog = 0;
     watch_flush_touched(h, WATCH_BY_FAN);
 }
 
@@ -149,6 +150,8 @@ void watch_publish_end(struct watch_hub *h)
         return;
     }
     CHECK(h->open->count > 0, "revision %lld has no events", (long long)h->published);
+    h->open->published_bytes = h->open->bytes;
+    h->backlog += h->open->bytes;
     watch_ring_push(&h->ring, h->open);
     h->open = NULL;
     trim_ring(h);
@@ -224,6 +227,7 @@ static void fan_finish(struct watch_hub *h)
     fan_release(h);
     h->fan.batch->sealed = true;
     h->fanned = h->fan.batch->rev;
+    h->backlog -= h->fan.batch->published_bytes;
     h->fan.batch = NULL;
     h->fan.group = NULL;
     watch_flush_touched(h, WATCH_BY_FAN);
@@ -302,11 +306,7 @@ uint64_t watch_deadline(const struct watch_hub *h)
 
 size_t watch_backlog_bytes(const struct watch_hub *h)
 {
-    size_t bytes = 0;
-    for (int64_t rev = h->published; rev > h->fanned && bytes < 64 * MIB; rev--) {
-        bytes += watch_ring_get(&h->ring, rev)->bytes;
-    }
-    return bytes;
+    return h->backlog;
 }
 
 void watch_source_ready(struct watch_hub *h)
@@ -322,6 +322,7 @@ void watch_restore(struct watch_hub *h)
         h->sweep.rejoining = false;
         fan_step(h, SIZE_MAX);
     }
+    CHECK(h->backlog == 0, "%zu bytes are left of what was fanned out", h->backlog);
     watch_lag_all(h);
     sweep_drop(h);
     h->published = h->fanned = watch_now(h);

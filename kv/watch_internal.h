@@ -57,8 +57,9 @@ struct watch_batch {
     struct shared **blocks;
     struct shared *one_block;
     uint32_t block_count, block_capacity;
-    size_t block_used; /* bytes of the newest block */
-    size_t bytes;      /* memory that it holds */
+    size_t block_used;      /* bytes of the newest block */
+    size_t bytes;           /* memory that it holds */
+    size_t published_bytes; /* … that it held when it was published: its part of the hub's backlog */
 };
 
 struct watch_batch *watch_batch_new(struct watch_hub *h, int64_t rev);
@@ -262,6 +263,7 @@ struct watch_hub {
     size_t watchers, slow_watchers, stream_count;
     uint64_t delivered, pending;
     int64_t published, fanned;
+    size_t backlog;           /* bytes of the batches in between */
     struct watch_batch *open; /* being published */
     bool publishing;
     struct watch_ring ring;

@@ -337,6 +337,39 @@ static void test_periodic_progress_only_without_events(void **state)
     watch_bed_free(&store);
 }
 
+/* Asked for at each entry that is applied. */
+static void test_the_backlog_is_what_was_published_and_not_fanned_out(void **state)
+{
+    (void)state;
+    struct watch_bed store = {0};
+    int ready = 0;
+    struct watch_hub *h = watch_bed_hub(&store, (struct watch_config){.ring_bytes = 100});
+    struct watch_stream *s = watch_stream_open(h, &ready, 0);
+    watch_bed_put(&store, "a", "nobody watches");
+    assert_int_equal(watch_backlog_bytes(h), 0);
+    watch_create(s, &(struct watch_request){.key = bytes_str("a"), .prev_kv = true});
+    size_t before = 0;
+    for (int i = 0; i < 100; i++) {
+        watch_bed_put(&store, "a", "value");
+        assert_true(watch_backlog_bytes(h) > before);
+        before = watch_backlog_bytes(h);
+    }
+    while (watch_step(h, 0, 10)) {
+        assert_true(watch_backlog_bytes(h) <= before);
+        before = watch_backlog_bytes(h);
+    }
+    assert_int_equal(watch_backlog_bytes(h), 0);
+    watch_bed_put(&store, "a", "value");
+    watch_stream_close(s);
+    watch_step(h, 0, 1);
+    watch_restore(h);
+    assert_int_equal(watch_backlog_bytes(h), 0);
+    watch_bed_put(&store, "a", "nobody watches");
+    assert_int_equal(watch_backlog_bytes(h), 0);
+    watch_hub_free(h);
+    watch_bed_free(&store);
+}
+
 /* However few watchers there are: the pairs from before are read from the store. */
 static void test_a_step_that_looks_previous_pairs_up_is_short_in_bytes_too(void **state)
 {
@@ -556,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_progress_request_needs_every_watcher_synced),
         cmocka_unit_test(test_progress_of_the_watcher_with_id_minus_one_is_for_that_watcher),
         cmocka_unit_test(test_periodic_progress_only_without_events),
+        cmocka_unit_test(test_the_backlog_is_what_was_published_and_not_fanned_out),
         cmocka_unit_test(test_a_step_that_looks_previous_pairs_up_is_short_in_bytes_too),
         cmocka_unit_test(test_slow_streams_lag_and_rejoin_without_loss),
         cmocka_unit_test(test_a_laggard_below_the_compacted_revision_is_cancelled),
