@@ -8,15 +8,30 @@
 #include <unistd.h>
 
 #define ACCEPTS_A_TURN 16
-#define RETRY_MS 100 /* after EMFILE: poll would report the waiting connection for ever */
+#define RETRY_MS 100 /* when there is no descriptor left: poll would report the waiting connection for ever */
+
+static bool full(const struct listener *l)
+{
+    return l->limit != 0 && l->count >= l->limit;
+}
+
+/* Of connections of all listeners: what is left is for the process's own files. */
+static bool loop_full(const struct loop *loop)
+{
+    return loop->max_connections != 0 && loop->connections >= loop->max_connections;
+}
+
+static void retry_later(struct listener *l)
+{
+    loop_timer_set(l->loop, &l->retry, loop_now_ms(l->loop) + RETRY_MS);
+}
 
 static void watch(struct listener *l)
 {
     if (l->closed) {
         return;
     }
-    bool full = l->limit != 0 && l->count >= l->limit;
-    bool waits = l->paused || full || l->retry.node.slot != 0;
+    bool waits = l->paused || full(l) || l->retry.node.slot != 0;
     loop_fd_watch(l->loop, &l->fd, waits ? 0 : LOOP_READABLE);
 }
 
@@ -43,8 +58,9 @@ static void connection_freed(struct connection *connection)
 {
     struct listener *l = connection->owner;
     list_remove(&connection->node);
-    bool was_full = l->limit != 0 && l->count >= l->limit;
+    bool was_full = full(l);
     l->count--;
+    l->loop->connections--;
     if (was_full) {
         watch(l);
     }
@@ -64,6 +80,7 @@ static void adopt(struct listener *l, int fd, const struct address *peer)
     connection->on_free = connection_freed;
     list_push_back(&l->connections, &connection->node);
     l->count++;
+    l->loop->connections++;
     l->on_accept(l, connection);
 }
 
@@ -71,7 +88,11 @@ static void on_event(struct loop_fd *fd, int events)
 {
     struct listener *l = container_of(fd, struct listener, fd);
     (void)events;
-    for (int i = 0; i < ACCEPTS_A_TURN && (l->limit == 0 || l->count < l->limit); i++) {
+    for (int i = 0; i < ACCEPTS_A_TURN && !full(l); i++) {
+        if (loop_full(l->loop)) {
+            retry_later(l);
+            break;
+        }
         struct address peer = {.len = sizeof peer.storage};
         int accepted = accept4(l->fd.fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted >= 0) {
@@ -79,7 +100,7 @@ static void on_event(struct loop_fd *fd, int events)
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            loop_timer_set(l->loop, &l->retry, loop_now_ms(l->loop) + RETRY_MS);
+            retry_later(l);
         }
         if (errno != EINTR && errno != ECONNABORTED) {
             break;

@@ -1,5 +1,5 @@
 /* A listening socket: TCP (IPv4, IPv6) or Unix. Accepts in batches, sets TCP_NODELAY, and stops accepting while the
- * process is out of descriptors or over its limit of connections.
+ * process is out of descriptors, or over its own limit of connections or its loop's.
  *
  * Thread: the loop's. */
 #ifndef BASE_NET_LISTENER_H
@@ -11,7 +11,7 @@ struct listener {
     struct loop *loop;
     struct loop_fd fd;
     struct loop_later closing;
-    struct loop_timer retry; /* after EMFILE */
+    struct loop_timer retry; /* after EMFILE, or at the loop's limit */
     struct list connections; /* of connection.node */
     size_t count, limit;     /* limit 0 = none; above it accepting pauses (etcd: RLIMIT_NOFILE - 150) */
     bool paused, closed, gone;

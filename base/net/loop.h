@@ -72,6 +72,8 @@ struct loop {
     bool again;        /* the next poll doesn't sleep */
     atomic_bool stopping;
     uint8_t *read_buffer, *write_buffer;
+    size_t connections;      /* that its listeners have accepted, all together */
+    size_t max_connections;  /* while there are so many, none of them accepts; 0 = no limit */
     struct loop_turns turns; /* may be zeroed at any time, to count anew */
     uint64_t cpu_ns;         /* of this thread when it was last read */
     uint64_t unread_ns;      /* time spent in turns since */

@@ -21,6 +21,9 @@
 #define STOP_GRACE_MS 5000
 /* Descriptors that are kept back from clients (limits.tsv; faults.md "Resource"). */
 #define RESERVED_DESCRIPTORS 150
+/* Of those, for the member's own files and the connections that it dials. Without them the next segment or checkpoint
+ * would end it, so whoever reaches the peer port could. */
+#define OWN_DESCRIPTORS 64
 #define GRPC_OVERHEAD_BYTES ((size_t)512 * 1024)
 
 struct http_port {
@@ -211,6 +214,29 @@ static bool peer_page(void *owner, struct http1_request *request)
     return backup_page(&serving->backup, request) || peer_handle(serving->peers.transport, request);
 }
 
+static size_t descriptor_limit(void)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (limit.rlim_cur <= RESERVED_DESCRIPTORS) {
+        log_fatal("file descriptor limit is too low", log_uint("limit", limit.rlim_cur),
+                  log_uint("needed-more-than", RESERVED_DESCRIPTORS));
+    }
+    return (size_t)limit.rlim_cur;
+}
+
+static size_t client_limit(void)
+{
+    return descriptor_limit() - RESERVED_DESCRIPTORS;
+}
+
+/* Enough for any cluster's peers; and all of these ports together are too few to lock the clients out. */
+static size_t http_limit(const struct config *config)
+{
+    size_t ports = config->listen_peer_urls.count + config->listen_metrics_urls.count;
+    return (RESERVED_DESCRIPTORS - OWN_DESCRIPTORS + client_limit() / 4) / ports;
+}
+
 static void open_http_port(struct serving *serving, const struct url *url, enum pages_port kind)
 {
     struct http_port *port = &serving->ports[serving->port_count++];
@@ -226,6 +252,7 @@ static void open_http_port(struct serving *serving, const struct url *url, enum 
     if (listener_open(&port->listener, &serving->loop, url->host, url_port(url), reason, sizeof reason) != 0) {
         refuse_port(url, reason);
     }
+    port->listener.limit = http_limit(serving->config);
     port->listener.on_accept = accept_http;
     port->listener.owner = port;
     log_info(kind == PAGES_PEER ? "serving peer traffic" : "serving metrics", log_str("address", url->text));
@@ -244,17 +271,6 @@ static void open_http_ports(struct serving *serving)
     }
 }
 
-static size_t connection_limit(void)
-{
-    struct rlimit limit;
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    if (limit.rlim_cur <= RESERVED_DESCRIPTORS) {
-        log_fatal("file descriptor limit is too low", log_uint("limit", limit.rlim_cur),
-                  log_uint("needed-more-than", RESERVED_DESCRIPTORS));
-    }
-    return (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS;
-}
-
 static struct server_options server_settings(struct serving *serving)
 {
     const struct config *config = serving->config;
@@ -265,7 +281,7 @@ static struct server_options server_settings(struct serving *serving)
         .keepalive_min_time_ms = (uint64_t)config->grpc_keepalive_min_time_ns / 1000000,
         .keepalive_interval_ms = (uint64_t)config->grpc_keepalive_interval_ns / 1000000,
         .keepalive_timeout_ms = (uint64_t)config->grpc_keepalive_timeout_ns / 1000000,
-        .max_connections = connection_limit(),
+        .max_connections = client_limit(),
         .lanes = {[CALL_CONTROL] = {.operations = 4096, .bytes = (size_t)64 << 20},
                   [CALL_NORMAL] = {.operations = 0, .bytes = (size_t)256 << 20}},
         .http1 = {.handle = pages_handle,
@@ -359,6 +375,7 @@ int serve(struct config *config)
     if (loop_init(&serving->loop) != 0) {
         log_fatal("failed to make an event loop");
     }
+    serving->loop.max_connections = descriptor_limit() - OWN_DESCRIPTORS;
     member_start(&serving->member, config, &serving->loop);
     peers_start(&serving->peers, &serving->member, removed, serving);
     leadership_init(&serving->leadership, &serving->peers);
