@@ -4,9 +4,26 @@
 #include <signal.h>
 #include <unistd.h>
 
+static void end_at_once(int signum)
+{
+    (void)signum;
+    _exit(2); /* as Go's programs do it */
+}
+
+/* The first process of a container gets no signal that it has no handler for. A start that converts a store or asks
+ * other members takes long, and is to end like any other process's; serve.c has its own handlers later. */
+static void end_by_signals(void)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && getpid() == 1; i++) {
+        signal(numbers[i], end_at_once);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct config config;
+    end_by_signals();
     int status = config_load(&config, argc, argv, environ);
     int stop_signal = 0;
     if (status == CONFIG_SERVE) {

@@ -5,6 +5,7 @@ member and clients that take nothing cost."""
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -14,8 +15,9 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
 from member import Member
+from ports import free_port
 from programs import has_sanitizer
-from tally import end, expect
+from tally import end, expect, skip
 
 
 def stopped(member, wait=12):
@@ -28,6 +30,39 @@ def stopped(member, wait=12):
         member.kill()
         return f"still there after {wait} s"
     return time.monotonic() - begin if status == -signal.SIGTERM else f"status {status}\n{member.output()}"
+
+
+def first_process_stops():
+    """A start that waits for others, as process 1 of its own: the system ends none of those by itself."""
+    silent = socket.create_server(("127.0.0.1", free_port()))
+    joining = Member()
+    joining.initial += f",other=http://127.0.0.1:{silent.getsockname()[1]}"
+    joining.state = "existing"
+    wrapper = os.path.join(joining.folder, "first")
+    with open(wrapper, "w") as f:
+        f.write(f"#!/bin/sh\nexec unshare --pid --fork --kill-child {joining.program} \"$@\"\n")
+    os.chmod(wrapper, 0o700)
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        skip("a stop as process 1: no right to make one")
+        joining.close()
+        return
+    joining.program = wrapper
+    try:
+        joining.begin()
+        silent.settimeout(20)
+        asked = silent.accept()[0]
+        children = f"/proc/{joining.process.pid}/task/{joining.process.pid}/children"
+        with open(children) as f:
+            os.kill(int(f.read()), signal.SIGTERM)
+        try:
+            status = joining.process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = "still there after 5 s"
+        expect("a stop of process 1 while it waits for others", status == 2, status)
+        asked.close()
+    finally:
+        joining.close()
+        silent.close()
 
 
 def cpu_seconds(member):
@@ -51,6 +86,7 @@ def yield_once(request, leave):
     leave.wait()
 
 
+first_process_stops()
 member = Member()
 try:
     # before it is ready
