@@ -126,23 +126,61 @@ struct bytes cli_arg(const struct cli_call *call, int place)
     return bytes_str(text);
 }
 
-/* Adds the comma-separated parts to the list. */
-static void append_items(struct arena *arena, struct cli_value *value, const char *text)
+static void append_item(struct arena *arena, struct cli_value *value, struct bytes item)
 {
-    for (const char *p = text;; p++) {
-        size_t len = strcspn(p, ",");
-        const char **more = arena_alloc(arena, (value->item_count + 2) * sizeof *more);
-        if (value->item_count > 0) {
-            memcpy(more, value->items, value->item_count * sizeof *more);
-        }
-        value->items = more;
-        value->items[value->item_count++] = arena_printf(arena, "%.*s", (int)len, p);
-        value->items[value->item_count] = NULL;
-        p += len;
-        if (*p == '\0') {
-            return;
-        }
+    const char **more = arena_alloc(arena, (value->item_count + 2) * sizeof *more);
+    if (value->item_count > 0) {
+        memcpy(more, value->items, value->item_count * sizeof *more);
     }
+    value->items = more;
+    value->items[value->item_count++] = arena_printf(arena, "%.*s", (int)item.len, (const char *)item.data);
+    value->items[value->item_count] = NULL;
+}
+
+/* Up to the quote that ends it, of which two stand for one. Returns what is behind that; NULL = there is none. */
+static const char *read_quoted(const char *p, struct buffer *out)
+{
+    for (; *p != '\0'; p++) {
+        if (*p == '"' && *++p != '"') {
+            return p;
+        }
+        buffer_append(out, p, 1);
+    }
+    return NULL;
+}
+
+#define BAD_QUOTED "extraneous or missing \" in quoted-field"
+
+static const char *bad_list(struct arena *arena, size_t column, const char *why)
+{
+    return arena_printf(arena, "parse error on line 1, column %zu: %s", column, why);
+}
+
+/* Adds the parts to the list: one line of CSV, of whose parts some may be in quotes; "" has none. */
+static const char *append_items(struct arena *arena, struct cli_value *value, const char *text)
+{
+    const char *p = text, *error = NULL;
+    for (bool more = *text != '\0'; more && error == NULL; more = *p++ == ',') {
+        struct buffer item = {0};
+        if (*p == '"') {
+            const char *end = read_quoted(p + 1, &item);
+            if (end == NULL || strchr(",\n", *end) == NULL) {
+                error = bad_list(arena, end == NULL ? strlen(text) + 1 : (size_t)(end - text), BAD_QUOTED);
+            }
+            p = end == NULL ? p : end;
+        } else {
+            size_t len = strcspn(p, ",\n");
+            const char *quote = memchr(p, '"', len);
+            if (quote != NULL) {
+                error = bad_list(arena, (size_t)(quote - text) + 1, "bare \" in non-quoted-field");
+            }
+            buffer_append(&item, p, len);
+            p += len;
+        }
+        append_item(arena, value, buffer_bytes(&item));
+        buffer_free(&item);
+    }
+    return error;
 }
 
 const char *cli_assign(struct arena *arena, struct cli_value *value, const char *text)
@@ -160,8 +198,7 @@ const char *cli_assign(struct arena *arena, struct cli_value *value, const char 
     case CLI_DURATION:
         return gotext_duration(arena, text, &value->number);
     case CLI_STRINGS:
-        append_items(arena, value, text);
-        return NULL;
+        return append_items(arena, value, text);
     case CLI_STRING:
         return NULL;
     }
@@ -212,6 +249,7 @@ static bool set_value(struct cli_call *call, struct cli_value *value, const char
     bool first = !value->given;
     if (first) { /* the default of a list goes when the first value comes */
         value->item_count = 0;
+        value->items = arena_zalloc(&call->arena, sizeof *value->items);
     }
     value->given = true;
     const char *error = cli_assign(&call->arena, value, text);

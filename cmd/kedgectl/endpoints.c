@@ -34,7 +34,7 @@ static const char *find(struct session *s, const char *const **out, size_t *coun
 
 int endpoints_open(struct session *s, struct cli_call *call, const char *const **out, size_t *count)
 {
-    int status = session_open(s, call);
+    int status = cli_bool(call, "cluster") ? session_open(s, call) : session_open_each(s, call);
     if (status != 0) {
         return status;
     }

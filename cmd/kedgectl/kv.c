@@ -75,7 +75,7 @@ int verb_get(struct cli_call *call)
     }
     const char *error;
     if (cli_bool(call, "stream")) {
-        error = get_streamed(&s, &request, &whole);
+        error = s.no_time ? SESSION_TIMED_OUT : get_streamed(&s, &request, &whole);
     } else {
         struct session_call what = {KV_RANGE, true, s.timeout_ms};
         error = session_unary(&s, &what, &request.base, &etcdserverpb__range_response__descriptor,

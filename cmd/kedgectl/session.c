@@ -97,7 +97,18 @@ struct client_options session_options(const struct session *s, const char *const
     };
 }
 
-int session_open(struct session *s, struct cli_call *call)
+/* etcd's client does not begin with limits that are the wrong way round. */
+static int check_limits(const struct cli_call *call)
+{
+    long long receive = cli_number(call, "max-recv-bytes"), send = cli_number(call, "max-request-bytes");
+    return receive <= 0 || send <= receive
+               ? 0
+               : cli_fail(CLI_BAD_CONNECTION,
+                          "gRPC message recv limit (%lld bytes) must be greater than send limit (%lld bytes)", receive,
+                          send);
+}
+
+int session_open_each(struct session *s, struct cli_call *call)
 {
     static const char *const watch_variables[] = {"ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END", NULL};
     bool watches = strcmp(call->command->path, "watch") == 0;
@@ -123,13 +134,27 @@ int session_open(struct session *s, struct cli_call *call)
         return cli_fail(CLI_BAD_FEATURE, "unsupported output format");
     }
     s->printer.hex = cli_bool(call, "hex");
+    status = check_limits(call);
+    if (status != 0) {
+        return status;
+    }
     s->timeout_ms = milliseconds(call, "command-timeout");
-    s->timeout_ms = s->timeout_ms == 0 ? 1 : s->timeout_ms;
+    s->no_time = s->timeout_ms == 0;
+    s->timeout_ms = s->no_time ? 1 : s->timeout_ms;
     int64_t limit = cli_number(call, "max-request-bytes");
     s->send_limit = limit > 0 ? (size_t)limit : DEFAULT_SEND_LIMIT;
-    struct client_options options = session_options(s, s->endpoints);
-    s->client = client_new(NULL, &options);
+    if (s->endpoints[0] != NULL) {
+        struct client_options options = session_options(s, s->endpoints);
+        s->client = client_new(NULL, &options);
+    }
     return 0;
+}
+
+int session_open(struct session *s, struct cli_call *call)
+{
+    int status = session_open_each(s, call);
+    return status != 0 || s->client != NULL ? status
+                                            : cli_fail(CLI_BAD_CONNECTION, "etcdclient: no available endpoints");
 }
 
 void session_close(struct session *s)
@@ -183,7 +208,7 @@ const char *session_error(struct arena *arena, enum grpc_code code, const char *
         return arena_printf(arena, "%s", text);
     }
     if (timed && code == GRPC_DEADLINE_EXCEEDED) {
-        return "context deadline exceeded";
+        return SESSION_TIMED_OUT;
     }
     return arena_printf(arena, "rpc error: code = %s desc = %s",
                         (unsigned)code < sizeof code_names / sizeof code_names[0] ? code_names[code] : "Unknown", text);
@@ -201,6 +226,9 @@ const char *session_unary_on(const struct session *s, struct client *client, str
     struct client_status status = {0};
     uint64_t end = now_ms() + what->timeout_ms, left = what->timeout_ms;
     size_t size = protobuf_c_message_get_packed_size(request);
+    if (s->no_time && what->timeout_ms == s->timeout_ms) {
+        return SESSION_TIMED_OUT;
+    }
     if (size > s->send_limit) {
         return arena_printf(arena,
                             "rpc error: code = ResourceExhausted desc = trying to send message larger than max "

@@ -13,11 +13,14 @@ struct session {
     struct printer printer;
     const char *const *endpoints; /* NULL-terminated */
     uint64_t timeout_ms;          /* --command-timeout */
+    bool no_time;                 /* it is 0 or less: what has this limit isn't even begun */
     size_t send_limit;            /* --max-request-bytes, 2 MiB if not given */
 };
 
 /* Reads the settings and makes the client. 0, or the exit status after a message. */
 int session_open(struct session *s, struct cli_call *call);
+/* The same for who asks endpoints one by one: there may be none, and the session has no client then. */
+int session_open_each(struct session *s, struct cli_call *call);
 void session_close(struct session *s);
 /* Sends what was printed to stdout, closes, and passes the status on. */
 int session_end(struct session *s, int status);
@@ -42,6 +45,7 @@ const char *session_unary_on(const struct session *s, struct client *client, str
                              const ProtobufCMessageDescriptor *type, ProtobufCMessage **response);
 /* Is this a text that etcd's client shows as it is (one of etcd's own errors)? */
 const char *session_error(struct arena *arena, enum grpc_code code, const char *text, bool timed);
+#define SESSION_TIMED_OUT "context deadline exceeded"
 
 #define KV_RANGE "/etcdserverpb.KV/Range"
 #define KV_RANGE_STREAM "/etcdserverpb.KV/RangeStream"

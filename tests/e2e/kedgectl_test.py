@@ -25,7 +25,8 @@ lease revoke|lease keep-alive zz|member list|member list --consistency s|member 
 endpoint status|endpoint status --cluster|endpoint hashkv|endpoint hashkv --rev 3|endpoint hashkv --rev 99999
 endpoint health|alarm list|alarm list x|alarm disarm|compaction|compaction x|compaction 99999
 get k1 --hex|get bin|get bin --hex|get uni|nosuch|gett|txn x|watch|g k1|memb list|get k1 -w yaml|--dial-timeout 5 get k1
-get k1 --dial-timeout=1ms|get k1 --command-timeout=1x|get --prefix k --min-mod-rev 4 --max-mod-rev 3|get k1 --order up
+get k1 --dial-timeout=1ms|get k1 --command-timeout=1x|get k1 --command-timeout=0|put k1 late --command-timeout=-1s|get k1 --stream --command-timeout=0
+get k1 --max-recv-bytes=100 --max-request-bytes=200|get k1 --limit 1_0|get k1 --endpoints=|get k1 --endpoints=a"b|get --prefix k --min-mod-rev 4 --max-mod-rev 3|get k1 --order up
 """.replace("\n", "|").strip("|").split("|")
 # Those that never get as far as an output format.
 TWIN_REFUSALS = """
@@ -234,6 +235,19 @@ def test_prints_what_etcdctl_prints(member):
         for output in FORMATS:
             compare(member, ["txn", "-w", output], text.encode(), differences)
     check(not differences, "\n".join(differences))
+
+
+def test_endpoints_may_be_quoted_and_there_may_be_none(member):
+    lists = [f'"{member.endpoint}"', f'"{member.endpoint}","{member.endpoint}"', "", '"']
+    for text in lists:
+        for args in (["get", "k1"], ["endpoint", "health"], ["endpoint", "hashkv"], ["defrag"]):
+            for program in [KEDGECTL] + [ETCDCTL] * is_there(ETCDCTL):
+                said = masked(run(program, f"--endpoints={text}", *args))
+                wanted = said if program == KEDGECTL else wanted
+                check_equal(f"{program} {text} {args}", said, wanted)
+        check_equal(f"status of {text} {args}", said[0], 1 if text == '"' else 0)
+    from_variable = run(KEDGECTL, "get", "k1", env={"ETCDCTL_ENDPOINTS": lists[0]})
+    check_equal("by a variable", (from_variable.status, from_variable.errors), (0, b""))
 
 
 def variable_cases():

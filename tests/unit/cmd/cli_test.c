@@ -115,6 +115,12 @@ static void test_flags_may_stand_anywhere_and_in_all_forms(void **state)
     assert_string_equal(seen.text, "y");
     assert_string_equal(seen.list, "c;d;e;");
     assert_string_equal(seen.args, "-;");
+    assert_int_equal(RUN("do", "--list=\"c\",\"d,e\",\"f\"\"g\",\"\",h", "--list="), 0);
+    assert_string_equal(seen.list, "c;d,e;f\"g;;h;");
+    assert_int_equal(RUN("do", "--list="), 0);
+    assert_string_equal(seen.list, "");
+    assert_int_equal(RUN("do", "--list=,c,\nd"), 0);
+    assert_string_equal(seen.list, ";c;;");
     assert_int_equal(RUN("-t", "do", "do"), 0);
     assert_string_equal(seen.text, "do");
 }
@@ -130,6 +136,10 @@ static void test_bad_flags_are_told_in_cobra_s_words(void **state)
         {"--list=1", "--text", "Error: flag needs an argument: --text\n"},
         {"--list=1", "-fn", "Error: flag needs an argument: 'n' in -fn\n"},
         {"--=1", "--", "Error: bad flag syntax: --=1\n"},
+        {"--list=a\"b", "--", "--list\" flag: parse error on line 1, column 2: bare \" in non-quoted-field\n"},
+        {"--list=\"ab", "--",
+         "--list\" flag: parse error on line 1, column 4: extraneous or missing \" in quoted-field\n"},
+        {"--list=\"a\"b", "--", "--list\" flag: parse error on line 1, column 3: extraneous or missing \" in"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(RUN("do", cases[i][0], cases[i][1]), CLI_ERROR);
