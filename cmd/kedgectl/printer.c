@@ -4,6 +4,8 @@
 #include "cmd/cli.h"
 #include "cmd/kedgectl/json.h"
 #include "cmd/kedgectl/print.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 static const char *const formats[] = {
@@ -24,10 +26,12 @@ bool printer_find_format(const char *name, enum print_format *out)
 
 void printer_flush(struct printer *p)
 {
-    if (p->out.len > 0) {
-        fwrite(p->out.data, 1, p->out.len, stdout);
+    bool written = p->out.len == 0 || fwrite(p->out.data, 1, p->out.len, stdout) == p->out.len;
+    if ((fflush(stdout) != 0 || !written) && errno == EPIPE) {
+        /* Nobody reads any more: a watch would go on for ever. The signal is ignored for the sake of sockets. */
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
     }
-    fflush(stdout);
     p->out.len = 0;
 }
 

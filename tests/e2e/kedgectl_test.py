@@ -4,6 +4,7 @@ it prints what the official etcdctl prints to the same command line, where that 
 
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -130,6 +131,16 @@ def test_a_watch_runs_a_command_at_each_event(member):
         wait_for("the command", lambda: 'ran "PUT" "e/k"' in watch.text())
     finally:
         watch.close()
+
+
+def test_output_that_nobody_reads_any_more_ends_it(member):
+    expect(ctl(member, "put", "p/k", text=b"x" * 200000), "OK\n")
+    for program in [KEDGECTL] + [ETCDCTL] * is_there(ETCDCTL):
+        for args in (["watch", "p/k", "--rev=1"], ["get", "p/k"], ["get", "p/k", "-w", "json"]):
+            reader = programs.begin(program, f"--endpoints={member.endpoint}", *args, stdout=subprocess.PIPE, text=False)
+            reader.stdout.read(1)
+            reader.stdout.close()
+            check_equal(f"{program} {args}", reader.wait(20), -signal.SIGPIPE)
 
 
 def test_what_is_wrong_with_a_watch_s_command_is_told(member):
