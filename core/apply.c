@@ -56,6 +56,7 @@ static void notice_own_term(struct core *core)
     if (!core->leading && core->role == RAFT_LEADER && apply->term == core->term && apply->type == KV_ENTRY_NORMAL &&
         apply->data.len == 0) {
         core->leading = true;
+        core->stats.terms_led++;
         read_ask_again(core);
         space_started(core);
         clock_leader_changed(core, true);

@@ -181,6 +181,7 @@ struct core {
     bool disk_full;    /* the store's last commit found no space */
     bool lacking;      /* a lack was seen and is not known to be over */
     bool raised_by_us; /* the alarm is on for that lack alone: it is cleared when there is space again */
+    bool alarm_judged; /* the one that was on when this member started */
     struct core_own alarm_raise, alarm_clear;
 
     /* publishing */
@@ -318,7 +319,7 @@ void lease_call_fail_all(struct core *core, int error);
 uint64_t lease_call_deadline(const struct core *core);
 
 /* space.c */
-void space_started(struct core *core);   /* all that the log had before this term is applied */
+void space_started(struct core *core);   /* all that the log had before this start is applied */
 void space_disk_full(struct core *core); /* a commit found no space */
 void space_slice(struct core *core);
 int space_admit(struct core *core, const Etcdserverpb__InternalRaftRequest *internal, size_t bytes);

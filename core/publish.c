@@ -12,6 +12,9 @@ static void published(struct core_request *request, int error, ProtobufCMessage 
     struct core_own *own = request->owner;
     own->in_flight = false;
     own->core->published = error == 0;
+    if (error == 0) {
+        space_started(own->core);
+    }
 }
 
 static void publish(struct core *core)

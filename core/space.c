@@ -45,9 +45,10 @@ void space_started(struct core *core)
 {
     struct kv_stats stats = kv_stats(core->kv);
     bool below_quota = stats.quota_bytes == 0 || stats.size_bytes < stats.quota_bytes / 8 * 7;
-    if (core->stats.terms_led++ == 0 && below_quota && own_alarm(core)) {
+    if (!core->alarm_judged && below_quota && own_alarm(core)) {
         core->raised_by_us = true;
     }
+    core->alarm_judged = true;
 }
 
 /* --- the alarm --- */

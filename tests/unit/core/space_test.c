@@ -1,5 +1,5 @@
 /* Lack of space: the quota's alarm is the operator's to end, the full disk's ends by itself. */
-#include "tests/support/core_bed.h"
+#include "tests/support/cluster_bed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -167,6 +167,24 @@ static void test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself(void **
     core_bed_close(&bed);
 }
 
+/* Who doesn't lead afterwards doesn't forget either that it was its own disk. */
+static void test_after_a_crash_of_a_follower_its_alarm_ends_by_itself(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put = {0};
+    cluster_bed_open(&c, 3);
+    struct core_bed *leader = &c.beds[cluster_bed_ready(&c)], *other = &c.beds[leader == &c.beds[0] ? 1 : 0];
+    other->commits_full = true;
+    assert_int_equal(core_bed_put(leader, &put, "k", "v", 0), 0);
+    cluster_bed_advance(&c, 2000);
+    assert_true(kv_alarm(leader->kv, NOSPACE));
+    core_bed_crash(other);
+    cluster_bed_advance(&c, 5000);
+    assert_false(kv_alarm(leader->kv, NOSPACE));
+    cluster_bed_close(&c);
+}
+
 static void test_the_quotas_alarm_stays(void **state)
 {
     (void)state;
@@ -237,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_an_alarm_that_was_on_before_the_disk_was_full_stays),
         cmocka_unit_test(test_an_alarm_that_is_disarmed_while_the_disk_is_full_comes_back),
         cmocka_unit_test(test_after_a_crash_with_a_full_disk_the_alarm_ends_by_itself),
+        cmocka_unit_test(test_after_a_crash_of_a_follower_its_alarm_ends_by_itself),
         cmocka_unit_test(test_the_quotas_alarm_stays),
         cmocka_unit_test(test_over_quota_is_said_before_too_large),
         cmocka_unit_test(test_deletes_leave_room_for_what_makes_more),
