@@ -62,7 +62,9 @@ static void cut(struct core_view *view, int reason)
 {
     struct image_out *image = of_view(view);
     image->error = reason;
-    if (image->sending) {
+    if (image->sending && reason == ERR_STOPPED) {
+        peer_source_give_up(&image->source); /* the member waits for the view, and the receiver may take nothing */
+    } else if (image->sending) {
         peer_source_ready(&image->source); /* read says it */
     } else {
         give_up(image);

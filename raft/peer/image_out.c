@@ -151,6 +151,14 @@ void peer_source_ready(struct peer_source *source)
     }
 }
 
+void peer_source_give_up(struct peer_source *source)
+{
+    struct image_out *image = source->transfer;
+    if (image != NULL) {
+        loop_timer_set(image->transport->config.loop, &image->refusal, loop_now_ms(image->transport->config.loop));
+    }
+}
+
 void image_out_close(struct peer_transport *t, const struct peer *peer)
 {
     list_each(node, &t->images_out)

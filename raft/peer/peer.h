@@ -126,6 +126,8 @@ struct peer_source {
  * takes nothing for 30 s, or doesn't answer within 5 s after the last byte, has failed. */
 void peer_send_image(struct peer_transport *t, const struct raft_message *message, struct peer_source *source);
 void peer_source_ready(struct peer_source *source);
+/* Breaks the transfer off in the next turn, whether or not the receiver takes anything. */
+void peer_source_give_up(struct peer_source *source);
 
 /* --- asking another member's peer port -------------------------------------------------------------------------------
  * POST /leases, /leases/internal, /members/promote/ID; GET /members, /version, /downgrade/enabled.

@@ -250,6 +250,27 @@ def test_a_new_member_begins_with_an_image_and_goes_on_after_a_restart(cluster):
     check_tidy(joining)
 
 
+def test_a_leader_stops_while_the_receiver_takes_nothing(cluster):
+    late, leader = cluster.followers()[0], cluster.leader()
+    late.kill()
+    with Stubs(leader) as s:
+        for i in range(PUTS):
+            s.kv.Put(pb.PutRequest(key=b"k%d" % i, value=VALUE), timeout=20)
+    late.begin()
+    check(until(lambda: "sending database snapshot" in leader.output(3), 30, 0.001), f"no image was sent:\n{leader.output()}")
+    late.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        leader.process.send_signal(signal.SIGTERM)
+        try:
+            leader.process.wait(20)
+        except subprocess.TimeoutExpired:
+            check(False, "it is still there after 20 s")
+    finally:
+        late.process.send_signal(signal.SIGCONT)
+    check(not installed(late), "all of the image was there before it stopped")
+
+
 def varint(number):
     return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
 

@@ -378,6 +378,21 @@ static void test_a_receiver_takes_an_image_at_its_own_pace(void **state)
     assert_pattern(&B->image_bytes, (size_t)20 << 20);
 }
 
+static void test_a_source_gives_up_while_the_receiver_takes_nothing(void **state)
+{
+    struct peer_bed *bed = *state;
+    struct peer_bed_source s;
+    peer_bed_source(&s, (uint64_t)20 << 20);
+    B->slow = true;
+    send_image(bed, &s);
+    assert_true(peer_bed_until(bed, 2000, B->image_bytes.len > 0));
+    peer_bed_run(bed, 200);
+    peer_source_give_up(&s.source);
+    assert_int_equal(s.closed, 0); /* not inside the call */
+    assert_true(peer_bed_until(bed, 2000, A->reported_failed == 1));
+    assert_int_equal(s.closed, 1);
+}
+
 static void test_a_source_that_breaks_is_no_image(void **state)
 {
     struct peer_bed *bed = *state;
@@ -634,6 +649,7 @@ int main(void)
         connected(test_an_image_arrives_whole),
         connected(test_a_source_that_is_not_ready_is_waited_for),
         connected(test_a_receiver_takes_an_image_at_its_own_pace),
+        connected(test_a_source_gives_up_while_the_receiver_takes_nothing),
         connected(test_a_source_that_breaks_is_no_image),
         connected(test_a_source_shorter_than_it_said_is_no_image),
         connected(test_a_receiver_may_refuse_at_any_time),
