@@ -61,25 +61,6 @@ static void read_messages(struct client_call *call, struct bytes in)
     }
 }
 
-void client_hold(struct client_call *call, bool hold)
-{
-    call->held = hold;
-    if (hold || call->backlog.len == 0) {
-        return;
-    }
-    struct buffer backlog = call->backlog;
-    call->backlog = (struct buffer){0};
-    bool outer = call->in_callback;
-    call->in_callback = true;
-    client_link_consume(call, backlog.len);
-    read_messages(call, buffer_bytes(&backlog));
-    buffer_free(&backlog);
-    call->in_callback = outer;
-    if (!outer) {
-        client_call_released(call);
-    }
-}
-
 /* RFC-less but common: what an HTTP status means when there is no grpc-status. */
 static enum grpc_code code_of_http(unsigned status)
 {
@@ -121,6 +102,28 @@ static void stream_over(struct client_call *call, uint32_t error_code)
                                 nghttp2_http2_strerror(error_code)));
     } else {
         client_end(call, GRPC_INTERNAL, "server closed the stream without sending trailers");
+    }
+}
+
+void client_hold(struct client_call *call, bool hold)
+{
+    call->held = hold;
+    if (hold || call->backlog.len == 0) {
+        return;
+    }
+    struct buffer backlog = call->backlog;
+    call->backlog = (struct buffer){0};
+    bool outer = call->in_callback;
+    call->in_callback = true;
+    client_link_consume(call, backlog.len);
+    read_messages(call, buffer_bytes(&backlog));
+    buffer_free(&backlog);
+    if (call->over && call->backlog.len == 0) {
+        stream_over(call, call->over_code);
+    }
+    call->in_callback = outer;
+    if (!outer) {
+        client_call_released(call);
     }
 }
 
@@ -214,7 +217,11 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
     if (call != NULL) {
         nghttp2_session_set_stream_user_data(session, id, NULL);
         call->id = 0;
-        stream_over(call, error_code);
+        call->over = call->backlog.len > 0;
+        call->over_code = error_code;
+        if (!call->over) {
+            stream_over(call, error_code);
+        }
     }
     return 0;
 }

@@ -76,6 +76,8 @@ struct client_call {
     struct buffer backlog;
     bool half_close, deferred, held, was_full, ended, in_callback, headers_told;
     bool has_status;
+    bool over; /* the stream has ended, and there is a backlog to be read before the call does */
+    uint32_t over_code;
     enum grpc_code code;
     unsigned http_status;
     struct bytes text;

@@ -330,6 +330,41 @@ static void test_writer_is_told_when_the_client_does_not_read_and_when_it_does(v
     shared_unref(event);
 }
 
+/* A long message that makes the client's queue full, and the stream's end right behind it: what lies between is kept.
+ */
+static void test_messages_behind_a_full_queue_outlive_the_stream(void **state)
+{
+    enum { LONG = 5 << 20, SHORT = 3 };
+    struct call_bed *s = *state;
+    struct client_stream *stream = client_stream_open(s->client, "/etcdserverpb.Watch/Watch", 0);
+    call_bed_step_until(s, call_bed_is_kept);
+    struct shared *event = shared_new(LONG);
+    memset(event->data, 0, event->len);
+    memcpy(event->data, "\x7a\xfb\xff\xbf\x02", 5); /* field 15 with all the rest: unknown to WatchResponse */
+    struct call_part part = {.bytes = shared_bytes(event), .owner = event};
+    call_send(s->kept, &part, 1);
+    for (int64_t i = 1; i <= SHORT; i++) {
+        Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+        response.watch_id = i;
+        call_send_message(s->kept, &response.base);
+    }
+    call_finish(s->kept, GRPC_OK, "");
+    for (int i = 0; i < 2000; i++) { /* all of it comes before the first is taken */
+        loop_step(&s->loop, 0);
+    }
+    for (int64_t i = 0; i <= SHORT; i++) {
+        assert_int_equal(call_bed_receive(s, stream)->watch_id, i);
+    }
+    ProtobufCMessage *message;
+    struct client_status status;
+    assert_int_equal(
+        client_stream_receive(stream, 5000, &etcdserverpb__watch_response__descriptor, &s->arena, &message, &status),
+        -1);
+    assert_int_equal(status.code, GRPC_OK);
+    client_stream_close(stream);
+    shared_unref(event);
+}
+
 /* --- lanes --- */
 
 static int set_up_narrow(void **state)
@@ -402,6 +437,7 @@ int main(void)
         TEST(test_stream_carries_messages_both_ways_until_half_close),
         TEST(test_held_stream_delivers_nothing_until_resumed),
         TEST(test_writer_is_told_when_the_client_does_not_read_and_when_it_does),
+        TEST(test_messages_behind_a_full_queue_outlive_the_stream),
         cmocka_unit_test_setup_teardown(test_full_lane_lets_the_next_call_wait, set_up_narrow, call_bed_close),
         cmocka_unit_test(test_connection_refused_in_grpc_go_words),
     };
