@@ -70,9 +70,9 @@ bool backup_thread_stop(struct backup_thread *thread)
     }
     loop_hook_remove(thread->loop, &thread->hook);
     mailbox_close(&thread->jobs);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += STOP_S;
-    if (pthread_timedjoin_np(thread->thread, NULL, &until) != 0) {
+    if (pthread_clockjoin_np(thread->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
         return false;
     }
     struct list left; /* nobody is told any more; what they are about ends with the process */

@@ -20,20 +20,25 @@ static void end_by_signals(void)
     }
 }
 
+/* etcd ends by the signal that stopped it (errors.tsv, server-exit). Without one there are no destructors either:
+ * libuv's waits for its threads, and one of them may be asking a name server that is silent. */
+static __attribute__((noreturn)) void end(int stop_signal)
+{
+    if (stop_signal != 0 && getpid() != 1) {
+        signal(stop_signal, SIG_DFL);
+        raise(stop_signal);
+    }
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     struct config config;
     end_by_signals();
     int status = config_load(&config, argc, argv, environ);
-    int stop_signal = 0;
     if (status == CONFIG_SERVE) {
-        stop_signal = serve(&config);
-        status = 0;
+        end(serve(&config));
     }
     config_free(&config);
-    if (stop_signal != 0 && getpid() != 1) { /* etcd ends by the signal that stopped it (errors.tsv, server-exit) */
-        signal(stop_signal, SIG_DFL);
-        raise(stop_signal);
-    }
     return status;
 }
