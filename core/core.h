@@ -198,12 +198,14 @@ struct core_lease_call {
     struct lease_waiter waiter;
     struct core_peer_call peer;
     uint64_t expires_ms, retry_ms;
-    bool question, confirmed;
+    bool question, confirmed, passed_on;
     uint8_t state;
 };
 
 /* 0: done comes in a later turn. ERR_STOPPED. */
 int core_lease_renew(struct core *core, struct core_lease_call *call);
+/* The same for one that another member passed on: ERR_NOT_PRIMARY if this one does not lead. */
+int core_lease_renew_passed_on(struct core *core, struct core_lease_call *call);
 int core_lease_time_to_live(struct core *core, struct core_lease_call *call);
 /* done does not come. No effect on one that is not open (zeroed, or done). */
 void core_lease_cancel(struct core_lease_call *call);

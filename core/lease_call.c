@@ -232,6 +232,8 @@ static void try_now(struct core_lease_call *call)
         end(call, core->leader == RAFT_NONE ? ERR_NO_LEADER : ERR_TIMEOUT);
     } else if (core->leader == core->config.member_id) {
         answer_here(call);
+    } else if (call->passed_on) {
+        end(call, ERR_NOT_PRIMARY);
     } else if (core->leader == RAFT_NONE || core->env->peer_call == NULL) {
         try_again(call);
     } else if (core->lease_calls_asking >= MAX_ASKING) {
@@ -287,13 +289,14 @@ void lease_call_leader_changed(struct core *core)
 
 /* --- requests --- */
 
-static int start(struct core *core, struct core_lease_call *call, bool question)
+static int start(struct core *core, struct core_lease_call *call, bool question, bool passed_on)
 {
     if (core->stopping) {
         return ERR_STOPPED;
     }
     call->core = core;
     call->question = question;
+    call->passed_on = passed_on;
     call->confirmed = false;
     call->ttl_s = call->granted_ttl_s = 0;
     call->keys = NULL;
@@ -310,12 +313,17 @@ static int start(struct core *core, struct core_lease_call *call, bool question)
 
 int core_lease_renew(struct core *core, struct core_lease_call *call)
 {
-    return start(core, call, false);
+    return start(core, call, false, false);
+}
+
+int core_lease_renew_passed_on(struct core *core, struct core_lease_call *call)
+{
+    return start(core, call, false, true);
 }
 
 int core_lease_time_to_live(struct core *core, struct core_lease_call *call)
 {
-    return start(core, call, true);
+    return start(core, call, true, false);
 }
 
 static void let_go(struct core_lease_call *call)

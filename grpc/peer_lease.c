@@ -7,15 +7,6 @@
 #include "kv/lease.pb-c.h"
 #include "kv/lease_query.h"
 
-struct lease_page {
-    struct core_request barrier;
-    struct lease_waiter waiter;
-    struct core *core;
-    struct http1_request *request;
-    const ProtobufCMessage *message;
-    void (*answer)(struct lease_page *page);
-};
-
 static void respond(struct http1_request *request, const ProtobufCMessage *response)
 {
     http1_respond(request, 200, "application/protobuf", pb_pack(response, &request->arena));
@@ -26,94 +17,80 @@ static void not_found(struct http1_request *request)
     http1_error(request, 404, "lease not found");
 }
 
-/* --- asking: both wait until all is applied that was committed before --- */
-
-static void caught_up(struct core_request *barrier, int error, ProtobufCMessage *response)
+static void too_late(struct http1_request *request)
 {
-    (void)response;
-    struct lease_page *page = barrier->owner;
-    if (error != 0) {
-        http1_error(page->request, 408, "waiting for node to catch up its applied index has timed out");
-    } else {
-        page->answer(page);
-    }
+    http1_error(request, 408, "waiting for node to catch up its applied index has timed out");
 }
 
-static void aborted(struct http1_request *request)
-{
-    struct lease_page *page = request->state;
-    core_cancel(page->core, &page->barrier);
-    lease_unwait(&page->waiter);
-}
-
-static void ask(struct core *core, struct http1_request *request, const ProtobufCMessageDescriptor *type,
-                void (*answer)(struct lease_page *page))
+/* The request's message; NULL: it was refused. */
+static const ProtobufCMessage *read_body(struct http1_request *request, const ProtobufCMessageDescriptor *type)
 {
     if (request->body.len > PEER_LEASES_BODY_BYTES) {
         http1_last(request);
         http1_error(request, 413, "request body too large");
-        return;
+        return NULL;
     }
     const ProtobufCMessage *message = pb_unpack(type, request->body, &request->arena, NULL);
     if (message == NULL) {
         http1_error(request, 400, "error unmarshalling request");
-        return;
     }
-    struct lease_page *page = arena_zalloc(&request->arena, sizeof *page);
-    *page = (struct lease_page){.core = core, .request = request, .message = message, .answer = answer};
-    page->barrier.done = caught_up;
-    page->barrier.owner = page;
-    list_init(&page->waiter.node);
-    request->state = page;
-    request->on_abort = aborted;
-    int error = core_barrier(core, &page->barrier);
-    if (error != 0) {
-        caught_up(&page->barrier, error, NULL);
-    }
+    return message;
 }
 
-/* --- keepalive --- */
+/* --- keepalive: as one of this member's own clients would have it --- */
 
-static void renew_failed(struct http1_request *request, int error)
+struct renew_page {
+    struct core_lease_call lease;
+    struct http1_request *request;
+};
+
+static void renewed(struct core_lease_call *lease, int error)
 {
+    struct http1_request *request = ((struct renew_page *)lease->owner)->request;
     if (error == ERR_LEASE_NOT_FOUND) {
         not_found(request);
-    } else {
+    } else if (error == ERR_NOT_PRIMARY) {
         http1_error(request, 400, error_text(ERR_NOT_PRIMARY));
+    } else if (error != 0) {
+        too_late(request);
+    } else {
+        Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+        response.id = lease->id;
+        response.ttl = lease->ttl_s;
+        respond(request, &response.base);
     }
 }
 
-/* An expired lease that is not revoked yet: the answer waits for what becomes of it. */
-static void decided(struct lease_waiter *waiter, int error)
+static void renew_aborted(struct http1_request *request)
 {
-    renew_failed(container_of(waiter, struct lease_page, waiter)->request, error);
-}
-
-static void renew(struct lease_page *page)
-{
-    struct lease_table *table = kv_leases(core_kv(page->core));
-    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
-    response.id = ((const Etcdserverpb__LeaseKeepAliveRequest *)page->message)->id;
-    int error = lease_renew(table, response.id, core_now_ms(page->core), &response.ttl, NULL);
-    if (error == 0) {
-        respond(page->request, &response.base);
-        return;
-    }
-    if (error == ERR_AGAIN) {
-        page->waiter.done = decided;
-        error = lease_wait(table, response.id, &page->waiter);
-    }
-    if (error != 0) {
-        renew_failed(page->request, error);
-    }
+    core_lease_cancel(&((struct renew_page *)request->state)->lease);
 }
 
 void peer_lease_renew(struct core *core, struct http1_request *request)
 {
-    ask(core, request, &etcdserverpb__lease_keep_alive_request__descriptor, renew);
+    const Etcdserverpb__LeaseKeepAliveRequest *message = (const Etcdserverpb__LeaseKeepAliveRequest *)read_body(
+        request, &etcdserverpb__lease_keep_alive_request__descriptor);
+    if (message == NULL) {
+        return;
+    }
+    struct renew_page *page = arena_zalloc(&request->arena, sizeof *page);
+    page->request = request;
+    page->lease = (struct core_lease_call){.done = renewed, .owner = page, .id = message->id, .arena = &request->arena};
+    request->state = page;
+    request->on_abort = renew_aborted;
+    if (core_lease_renew_passed_on(core, &page->lease) != 0) {
+        too_late(request);
+    }
 }
 
 /* --- time to live --- */
+
+struct lease_page {
+    struct core_request barrier;
+    struct core *core;
+    struct http1_request *request;
+    const ProtobufCMessage *message;
+};
 
 static void add_keys(struct lease_table *table, struct arena *arena, Etcdserverpb__LeaseTimeToLiveResponse *response)
 {
@@ -158,7 +135,38 @@ static void time_to_live(struct lease_page *page)
     respond(page->request, &wrapped.base);
 }
 
+/* All is applied that was committed before. */
+static void caught_up(struct core_request *barrier, int error, ProtobufCMessage *response)
+{
+    (void)response;
+    struct lease_page *page = barrier->owner;
+    if (error != 0) {
+        too_late(page->request);
+    } else {
+        time_to_live(page);
+    }
+}
+
+static void aborted(struct http1_request *request)
+{
+    struct lease_page *page = request->state;
+    core_cancel(page->core, &page->barrier);
+}
+
 void peer_lease_time_to_live(struct core *core, struct http1_request *request)
 {
-    ask(core, request, &leasepb__lease_internal_request__descriptor, time_to_live);
+    const ProtobufCMessage *message = read_body(request, &leasepb__lease_internal_request__descriptor);
+    if (message == NULL) {
+        return;
+    }
+    struct lease_page *page = arena_zalloc(&request->arena, sizeof *page);
+    *page = (struct lease_page){.core = core, .request = request, .message = message};
+    page->barrier.done = caught_up;
+    page->barrier.owner = page;
+    request->state = page;
+    request->on_abort = aborted;
+    int error = core_barrier(core, &page->barrier);
+    if (error != 0) {
+        caught_up(&page->barrier, error, NULL);
+    }
 }

@@ -107,7 +107,7 @@ bool lease_is_primary(const struct lease_table *t);
 /* Keepalive. 0 with *ttl_s = granted TTL; ERR_NOT_PRIMARY; ERR_LEASE_NOT_FOUND (the answer is TTL 0); ERR_AGAIN with
  * *clear_checkpoint false: expired but not yet revoked, etcd answers only when that is decided: use lease_wait.
  * ERR_AGAIN with *clear_checkpoint true: the lease has a checkpoint, or one on its way: propose one of 0 and renew
- * again when it is applied. clear_checkpoint may be NULL where checkpoints are off. */
+ * again when it is applied. clear_checkpoint NULL: checkpoints stay as they are (tests). */
 int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl_s, bool *clear_checkpoint);
 
 /* Told once, when the lease is revoked (ERR_LEASE_NOT_FOUND) or this member stops to lead (ERR_NOT_PRIMARY). The waiter

@@ -183,9 +183,9 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl
     if (l->revocation != NULL || l->expiry_ms < now_ms) {
         return ERR_AGAIN;
     }
-    /* One that is on its way would be applied behind this renewal, and shorten what is promised now. */
-    bool checkpoint = l->remaining_ttl_s > 0 || l->checkpoint_out;
-    if (clear_checkpoint != NULL && t->config.checkpoint_interval_ms != 0 && checkpoint) {
+    /* The next leader would go by it. One that is on its way would be applied behind this renewal; and one may be left
+     * from a time when there were checkpoints. */
+    if (clear_checkpoint != NULL && (l->remaining_ttl_s > 0 || l->checkpoint_out)) {
         *clear_checkpoint = true;
         return ERR_AGAIN;
     }

@@ -430,6 +430,34 @@ static void test_a_checkpoint_that_is_due_while_leadership_is_handed_over_is_giv
     cluster_bed_close(&c);
 }
 
+/* Most clients ask a member that does not lead: what they are told must hold too. */
+static void test_a_renewal_that_was_passed_on_clears_the_checkpoint(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request grant;
+    struct renewal renewal = {.call = {.done = renewed, .id = 7}};
+    renewal.call.arena = &renewal.arena;
+    c.beds[0].lease_checkpoint_ms = c.beds[1].lease_checkpoint_ms = c.beds[2].lease_checkpoint_ms = 5000;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c), follower = other(&c, leader);
+    core_bed_grant(&c.beds[leader], &grant, 7, 60);
+    cluster_bed_advance(&c, 7000);
+    assert_true(has_checkpoint(&c.beds[follower], 7));
+    assert_int_equal(core_lease_renew_passed_on(c.beds[follower].core, &renewal.call), 0);
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(renewal.ended, 1);
+    assert_int_equal(renewal.error, ERR_NOT_PRIMARY);
+    assert_int_equal(core_lease_renew_passed_on(c.beds[leader].core, &renewal.call), 0);
+    cluster_bed_advance(&c, 100);
+    assert_int_equal(renewal.ended, 2);
+    assert_int_equal(renewal.error, 0);
+    assert_int_equal(renewal.call.ttl_s, 60);
+    assert_false(has_checkpoint(&c.beds[follower], 7));
+    arena_free(&renewal.arena);
+    cluster_bed_close(&c);
+}
+
 /* Each lease once an interval, however many there are (limits.tsv: 1,000 a second). */
 static void test_checkpoints_of_many_leases_keep_to_their_interval(void **state)
 {
@@ -647,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_that_is_cut_off_revokes_nothing_and_a_new_one_gives_leases_their_whole_time),
         cmocka_unit_test(test_with_checkpoints_a_new_leader_gives_leases_what_was_left),
         cmocka_unit_test(test_a_checkpoint_that_is_due_while_leadership_is_handed_over_is_given_up),
+        cmocka_unit_test(test_a_renewal_that_was_passed_on_clears_the_checkpoint),
         cmocka_unit_test(test_checkpoints_of_many_leases_keep_to_their_interval),
         cmocka_unit_test(test_after_a_pause_an_old_leader_renews_nothing_and_reads_nothing_old),
         cmocka_unit_test(test_puts_go_on_while_leadership_is_handed_over),

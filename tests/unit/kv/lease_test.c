@@ -318,6 +318,27 @@ static void test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it(void **sta
     lease_table_free(t);
 }
 
+/* The gate was on before, here or at another leader. */
+static void test_a_checkpoint_is_cleared_where_none_are_made(void **state)
+{
+    (void)state;
+    struct lease_table *t = table(0);
+    int64_t seconds;
+    bool clear = false;
+    lease_grant(t, 1, 1000, 0, NULL);
+    assert_int_equal(lease_checkpoint(t, 1, 100, 0), 0);
+    promote(t, 0, 0);
+    assert_int_equal(ttl(t, 1, 0), 100);
+    assert_int_equal(lease_renew(t, 1, 50000, &seconds, &clear), ERR_AGAIN);
+    assert_true(clear);
+    assert_int_equal(lease_checkpoint(t, 1, 0, 50000), 0);
+    assert_int_equal(lease_renew(t, 1, 50000, &seconds, &clear), 0);
+    lease_demote(t);
+    promote(t, 60000, 0);
+    assert_int_equal(ttl(t, 1, 60000), 1000);
+    lease_table_free(t);
+}
+
 static void test_rows_are_etcds_and_load_again(void **state)
 {
     (void)state;
@@ -469,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_renewals_and_grants_during_a_promotion_keep_their_own_expiry),
         cmocka_unit_test(test_checkpoints_shorten_the_next_promotion_only),
         cmocka_unit_test(test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it),
+        cmocka_unit_test(test_a_checkpoint_is_cleared_where_none_are_made),
         cmocka_unit_test(test_rows_are_etcds_and_load_again),
         cmocka_unit_test(test_questions_in_slices_give_each_thing_that_stays_exactly_once),
         cmocka_unit_test(test_random_histories_match_a_model),
