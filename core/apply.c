@@ -120,6 +120,9 @@ static void finish(struct core *core)
     if (apply->effects & KV_EFFECT_RAISE_NO_SPACE) {
         space_raise(core);
     }
+    if (apply->effects & KV_EFFECT_CHECKPOINT) {
+        core->checkpoint_wanted_index = core->applied;
+    }
     if (apply->effects & KV_EFFECT_CLUSTER_VERSION) {
         kv_update_storage_version(core->kv);
     }

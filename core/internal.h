@@ -139,6 +139,7 @@ struct core {
     struct core_job checkpoint_job;
     bool checkpoint_out;
     uint64_t checkpoint_index;
+    uint64_t checkpoint_wanted_index; /* one at this entry or a later one does not wait for snapshot_count of them */
     struct core_job repack_job;
     bool repack_out, repack_wanted;
 

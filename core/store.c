@@ -35,12 +35,17 @@ static void checkpointed(struct core_job *job)
     buffer_free(&job->checkpoint.data_owner);
 }
 
+static bool checkpoint_due(const struct core *core, uint64_t stored)
+{
+    bool wanted = core->checkpoint_wanted_index > core->checkpoint_index && stored >= core->checkpoint_wanted_index;
+    return wanted || stored >= core->checkpoint_index + core->config.snapshot_count;
+}
+
 /* "Once LMDB has durably committed index i" (design.md "Disk checkpoint and start"). A change of members that was
  * applied after i is in the configuration already; applying it again from the log changes nothing. */
 static void checkpoint(struct core *core, struct raft_position stored)
 {
-    if (core->checkpoint_out || core->stopping || install_holds(core) ||
-        stored.index < core->checkpoint_index + core->config.snapshot_count) {
+    if (core->checkpoint_out || core->stopping || install_holds(core) || !checkpoint_due(core, stored.index)) {
         return;
     }
     core->checkpoint_job.kind = CORE_CHECKPOINT;

@@ -303,7 +303,9 @@ static int start_cluster(struct kv *kv, struct kv_apply *apply, bool store)
 {
     const Etcdserverpb__InternalRaftRequest *request = apply->request;
     if (request->cluster_version_set != NULL) {
+        bool lowers = version_lowers_cluster(kv, request->cluster_version_set);
         bool changed = version_set_cluster(kv, request->cluster_version_set, store);
+        apply->effects |= lowers ? KV_EFFECT_CHECKPOINT : 0;
         apply->effects |= changed ? KV_EFFECT_CLUSTER_VERSION : 0;
     } else if (request->cluster_member_attr_set != NULL) {
         members_set_attributes(kv, request->cluster_member_attr_set, store);

@@ -120,6 +120,7 @@ enum kv_effect {
     KV_EFFECT_COMPACTION = 32,     /* kv_compact_step has work */
     KV_EFFECT_LEASES = 64,         /* leases granted or revoked: the lease clock may have a new deadline */
     KV_EFFECT_DOWNGRADE = 128,     /* kv_downgrade changed */
+    KV_EFFECT_CHECKPOINT = 256,    /* the log's entries up to this one are not for who starts here later */
 };
 
 /* ConfChangeType of raft.proto */

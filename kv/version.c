@@ -176,6 +176,12 @@ bool version_cluster_at_least(const struct kv *kv, unsigned major, unsigned mino
            (have_major > major || (have_major == major && have_minor >= minor));
 }
 
+bool version_lowers_cluster(const struct kv *kv, const Membershippb__ClusterVersionSetRequest *request)
+{
+    unsigned major, minor;
+    return version_parse(bytes_str(request->ver), &major, &minor) && version_cluster_at_least(kv, major, minor + 1);
+}
+
 /* The rows of 3.5, 3.6 and 3.7 differ only in the presence of this field, so all steps are taken at once. */
 void kv_update_storage_version(struct kv *kv)
 {

@@ -28,6 +28,10 @@ bool version_parse_target(const char *text, int64_t *major, int64_t *minor);
 int version_load_cluster(struct versions *versions, struct bytes key, struct bytes value);
 int version_load_storage(struct versions *versions, struct bytes value);
 
+/* Is it below the one that is set? An older etcd that takes this member's place would not start from a log with the
+ * entry that set that one. */
+bool version_lowers_cluster(const struct kv *kv, const Membershippb__ClusterVersionSetRequest *request);
+
 /* Applies entries 1300 and 1302. store false = only in memory. True = something changed. */
 bool version_set_cluster(struct kv *kv, const Membershippb__ClusterVersionSetRequest *request, bool store);
 bool version_set_downgrade(struct kv *kv, const Membershippb__DowngradeInfoSetRequest *request, bool store);

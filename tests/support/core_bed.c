@@ -359,7 +359,7 @@ static void ended(struct core_request *core_request, int error, ProtobufCMessage
     }
 }
 
-static int propose(struct core_bed *bed, struct bed_request *request, Etcdserverpb__InternalRaftRequest *internal)
+int core_bed_propose(struct core_bed *bed, struct bed_request *request, Etcdserverpb__InternalRaftRequest *internal)
 {
     *request = (struct bed_request){.bed = bed, .request = {.done = ended}};
     request->request.owner = request;
@@ -379,7 +379,7 @@ int core_bed_put(struct core_bed *bed, struct bed_request *request, const char *
     put.lease = lease;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.put = &put;
-    return propose(bed, request, &internal);
+    return core_bed_propose(bed, request, &internal);
 }
 
 int core_bed_put_bytes(struct core_bed *bed, struct bed_request *request, const char *key, size_t value_bytes)
@@ -389,7 +389,7 @@ int core_bed_put_bytes(struct core_bed *bed, struct bed_request *request, const 
     put.value = (ProtobufCBinaryData){.len = value_bytes, .data = mem_zalloc(value_bytes + 1)};
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.put = &put;
-    int error = propose(bed, request, &internal);
+    int error = core_bed_propose(bed, request, &internal);
     free(put.value.data);
     return error;
 }
@@ -400,7 +400,7 @@ int core_bed_delete(struct core_bed *bed, struct bed_request *request, const cha
     delete_range.key = text(key);
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.delete_range = &delete_range;
-    return propose(bed, request, &internal);
+    return core_bed_propose(bed, request, &internal);
 }
 
 int core_bed_grant(struct core_bed *bed, struct bed_request *request, int64_t id, int64_t ttl)
@@ -410,7 +410,7 @@ int core_bed_grant(struct core_bed *bed, struct bed_request *request, int64_t id
     grant.ttl = ttl;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.lease_grant = &grant;
-    return propose(bed, request, &internal);
+    return core_bed_propose(bed, request, &internal);
 }
 
 int core_bed_compact(struct core_bed *bed, struct bed_request *request, int64_t revision)
@@ -419,7 +419,7 @@ int core_bed_compact(struct core_bed *bed, struct bed_request *request, int64_t 
     compaction.revision = revision;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.compaction = &compaction;
-    return propose(bed, request, &internal);
+    return core_bed_propose(bed, request, &internal);
 }
 
 int core_bed_defragment(struct core_bed *bed, struct bed_request *request)
@@ -437,7 +437,7 @@ int core_bed_alarm(struct core_bed *bed, struct bed_request *request, int action
     alarm.memberid = MEMBER;
     Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     internal.alarm = &alarm;
-    return propose(bed, request, &internal);
+    return core_bed_propose(bed, request, &internal);
 }
 
 int core_bed_barrier(struct core_bed *bed, struct bed_request *request)

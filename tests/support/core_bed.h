@@ -84,6 +84,7 @@ struct bed_request {
     int64_t revision, number; /* of the answer's header; what else it says (deleted) */
 };
 
+int core_bed_propose(struct core_bed *bed, struct bed_request *request, Etcdserverpb__InternalRaftRequest *internal);
 int core_bed_put(struct core_bed *bed, struct bed_request *request, const char *key, const char *value, int64_t lease);
 int core_bed_put_bytes(struct core_bed *bed, struct bed_request *request, const char *key, size_t value_bytes);
 int core_bed_delete(struct core_bed *bed, struct bed_request *request, const char *key);

@@ -168,6 +168,38 @@ static void test_a_checkpoint_is_made_after_snapshot_count_entries_at_what_is_st
     core_bed_close(&bed);
 }
 
+static void set_downgrade(struct core_bed *bed)
+{
+    struct bed_request request;
+    Membershippb__DowngradeInfoSetRequest set = MEMBERSHIPPB__DOWNGRADE_INFO_SET_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest internal = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    set.enabled = true;
+    set.ver = (char *)(uintptr_t) "3.6.0";
+    internal.downgrade_info_set = &set;
+    assert_int_equal(core_bed_propose(bed, &request, &internal), 0);
+    core_bed_run(bed);
+    assert_int_equal(request.error, 0);
+}
+
+/* mvcc.md "Cluster version and downgrade": an etcd 3.6 does not start from a log whose end says 3.7. */
+static void test_a_lower_cluster_version_forces_a_checkpoint(void **state)
+{
+    (void)state;
+    struct core_bed bed = {.config = {.snapshot_count = 1000}};
+    settle(&bed);
+    assert_string_equal(kv_cluster_version(bed.kv), "3.7.0");
+    size_t before = bed.checkpoints;
+    set_downgrade(&bed);
+    core_bed_advance(&bed, 10000);
+    assert_string_equal(kv_cluster_version(bed.kv), "3.6.0");
+    assert_int_equal(bed.checkpoints, before + 1);
+    assert_int_equal(bed.checkpoint.index, kv_stats(bed.kv).stored_index);
+    put(&bed, "k");
+    core_bed_advance(&bed, 1000);
+    assert_int_equal(bed.checkpoints, before + 1);
+    core_bed_close(&bed);
+}
+
 static void test_an_idle_member_takes_few_turns(void **state)
 {
     (void)state;
@@ -188,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_defragmenting_waits_for_the_compaction_and_holds_commits_back),
         cmocka_unit_test(test_a_store_without_free_space_is_not_copied),
         cmocka_unit_test(test_a_checkpoint_is_made_after_snapshot_count_entries_at_what_is_stored),
+        cmocka_unit_test(test_a_lower_cluster_version_forces_a_checkpoint),
         cmocka_unit_test(test_an_idle_member_takes_few_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
