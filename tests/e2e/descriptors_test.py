@@ -37,19 +37,18 @@ try:
     member.begin()
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     member.wait_ready()
-    open_ones = []
     for name, port in (("peer", member.peer_port), ("metrics", metrics), ("client", member.port)):
         early = http.client.HTTPConnection("127.0.0.1", member.port, timeout=20)
         equal(f"a put before the {name} port's connections", put(early), 200)
-        open_ones += silent(port)
+        silent_ones = silent(port)
         if name != "client":
             late = http.client.HTTPConnection("127.0.0.1", member.port, timeout=20)
             equal(f"a client that comes beside the {name} port's connections", put(late), 200)
         # a checkpoint needs a file
         equal(f"puts beside the {name} port's connections", [put(early) for _ in range(50)], [200] * 50)
         expect("the member goes on", member.running(), member.output())
-    for connection in open_ones:
-        connection.close()
+        for connection in silent_ones:
+            connection.close()
 finally:
     member.close()
 end()
