@@ -335,8 +335,10 @@ static void on_end(struct connection *connection)
 {
     struct http1 *h = connection->state;
     h->peer_ended = true;
-    if (h->phase != HTTP1_HANDLER || h->streaming) {
+    if (h->phase == HTTP1_TAKEN || h->streaming) {
         connection_close(connection);
+    } else if (h->phase != HTTP1_HANDLER) { /* what was answered may still be on its way */
+        connection_close_when_drained(connection);
     }
 }
 

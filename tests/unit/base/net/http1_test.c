@@ -423,6 +423,30 @@ static void test_late_answer_after_half_close(void **state)
     expect_within(f, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlateEOF", 20);
 }
 
+/* A client that says at once that it sends no more gets what is on its way, however slowly it reads. */
+static void test_long_answer_outlives_the_end_of_input(void **state)
+{
+    enum { LONG = 16 << 20 };
+    struct fixture *f = *state;
+    char *body = mem_zalloc(LONG + 1);
+    f->options.idle_timeout_ms = 60000;
+    memset(body, 'x', LONG);
+    say(f, "GET /keep HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (int i = 0; i < 100 && f->kept == NULL; i++) {
+        loop_step(&f->loop, 5);
+    }
+    http1_respond_text(f->kept, 200, NULL, body);
+    loop_step(&f->loop, 0);
+    shutdown(f->fd, SHUT_WR);
+    for (int i = 0; i < 20; i++) {
+        loop_step(&f->loop, 1);
+    }
+    char *got = receive(f, 200);
+    assert_int_equal(strlen(got), strlen("HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n") + LONG + strlen("EOF"));
+    free(got);
+    free(body);
+}
+
 static void test_slow_reader_is_told_and_costs_a_bound(void **state)
 {
     struct fixture *f = *state;
@@ -486,6 +510,7 @@ int main(void)
         TEST(test_chunked_answer),
         TEST(test_client_that_goes_away_aborts),
         TEST(test_late_answer_after_half_close),
+        TEST(test_long_answer_outlives_the_end_of_input),
         TEST(test_slow_reader_is_told_and_costs_a_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
