@@ -111,6 +111,7 @@ struct core_peer_call {
     const char *content_type; /* NULL: there is no body */
     struct bytes body;
     uint32_t timeout_ms;
+    size_t max_answer_bytes; /* 0 = 1 MiB; a longer one is ERR_UNHEALTHY */
     void (*done)(
         struct core_peer_call *call); /* not from inside peer_call; the call may be freed or used again in it */
     void *owner;

@@ -10,7 +10,8 @@
 #include "base/pb.h"
 #include "kv/lease.pb-c.h"
 
-#define RETRY_MS 50   /* etcd's throttle between two tries */
+#define RETRY_MS 50                          /* etcd's throttle between two tries */
+#define MAX_ANSWER_BYTES ((size_t)100 << 20) /* all keys of a lease: limits.tsv */
 #define MAX_ASKING 32 /* calls to the leader's port at a time: each has a connection of its own */
 
 /* QUEUED, DELAYED, HELD: in the lists of these names. ASKING, READING, DECIDING: in lease_calls_out. */
@@ -213,6 +214,7 @@ static void ask_leader(struct core_lease_call *call)
         .content_type = "application/protobuf",
         .body = pb_pack(call->question ? &wrapped.base : &renewal.base, call->arena),
         .timeout_ms = (uint32_t)(call->expires_ms - core->now_ms),
+        .max_answer_bytes = MAX_ANSWER_BYTES,
         .done = answered,
         .owner = call,
     };

@@ -139,6 +139,7 @@ static void peer_call(struct core_env *env, struct core_peer_call *core_call)
         .content_type = core_call->content_type,
         .body = core_call->body,
         .timeout_ms = core_call->timeout_ms,
+        .max_body_bytes = core_call->max_answer_bytes,
         .done = call_done,
     };
     core_call->work = call;

@@ -53,6 +53,21 @@ def test_leases_through_any_member(cluster):
         expect("a lease that nobody renews ends", s.kv.Range(pb.RangeRequest(key=b"leased"), timeout=10).count == 0)
 
 
+def test_all_keys_of_a_lease_through_any_member(cluster):
+    """However long the leader's answer to the member that was asked is: more than a mebibyte here."""
+    keys = [b"%03d" % i + b"x" * 20000 for i in range(100)]
+    with Stubs(cluster.followers()[0]) as s:
+        lease = s.lease.LeaseGrant(pb.LeaseGrantRequest(TTL=1000), timeout=10).ID
+        for key in keys:
+            s.kv.Put(pb.PutRequest(key=key, lease=lease), timeout=10)
+    for member in cluster.members:
+        with Stubs(member) as s:
+            code, answer, _ = failure(lambda s=s: s.lease.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=lease, keys=True), timeout=10))
+            expect("two megabytes of keys", code == "OK" and sorted(answer.keys) == keys, (code, str(answer)[:100]))
+    with Stubs(cluster.followers()[0]) as s:
+        s.lease.LeaseRevoke(pb.LeaseRevokeRequest(ID=lease), timeout=10)
+
+
 def test_a_lease_lives_on_when_its_leader_dies(cluster):
     leader = cluster.leader()
     other = cluster.followers()[0]
