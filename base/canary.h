@@ -25,7 +25,10 @@
     X(PROGRESS_AHEAD, "progress is told before events that it covers")                                                 \
     X(OLD_LEADER_REVOKES, "a leader that was deposed goes on revoking leases")                                         \
     X(LEASES_NOT_EXTENDED, "a new leader counts leases from before its term")                                          \
-    X(IMAGE_RESETS_APPLIED, "an image leaves the applied index behind")
+    X(IMAGE_RESETS_APPLIED, "an image leaves the applied index behind")                                                \
+    X(IMAGE_OF_TWO_MOMENTS, "the members told beside an image are newer than it")                                      \
+    X(REPLACED_ENTRIES_RETURN, "entries that an image replaced are read back from the log")                            \
+    X(CHECKPOINT_SHORTENS, "a checkpoint shortens a lease that was renewed while it was on its way")
 
 #ifdef KEDGE_CANARIES
 

@@ -104,6 +104,7 @@ int lease_checkpoint(struct lease_table *t, int64_t id, int64_t remaining_ttl_s,
     }
     l->remaining_ttl_s = remaining_ttl_s;
     l->checkpoint_out = false;
+    l->clears_out -= remaining_ttl_s == 0 && l->clears_out > 0;
     if (t->primary) {
         lease_schedule_checkpoint(t, l, now_ms);
     }

@@ -154,6 +154,7 @@ void lease_demote(struct lease_table *t)
         l->expiry_ms = LEASE_FOREVER;
         l->expires.slot = l->checkpoint.slot = 0;
         l->checkpoint_out = false;
+        l->clears_out = 0;
     }
     list_each(node, &t->all)
     {
@@ -187,6 +188,7 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ttl
      * from a time when there were checkpoints. */
     if (clear_checkpoint != NULL && (l->remaining_ttl_s > 0 || l->checkpoint_out)) {
         *clear_checkpoint = true;
+        l->clears_out++;
         return ERR_AGAIN;
     }
     /* An expiry that a promotion spread out may lie later than a full TTL from now: it was told to nobody, but the
@@ -245,9 +247,9 @@ size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, struct lease_ch
             continue;
         }
         int64_t remaining_s = (int64_t)((l->expiry_ms - now_ms + 999) / 1000);
-        if (remaining_s < l->ttl_s) { /* else it has just been renewed */
+        if (remaining_s < l->ttl_s && l->clears_out == 0) { /* else it has just been renewed, or is about to be */
             out[n++] = (struct lease_checkpoint_due){.id = l->id, .remaining_ttl_s = remaining_s};
-            l->checkpoint_out = true;
+            l->checkpoint_out = !CANARY(CHECKPOINT_SHORTENS);
         }
     }
     return n;

@@ -32,6 +32,7 @@ struct lease {
     struct heap_node expires; /* when to hand it out (again) */
     struct heap_node checkpoint;
     bool checkpoint_out; /* one was handed out and is not applied yet */
+    uint32_t clears_out; /* of zero that renewals wait for: one handed out now would be applied behind them */
     struct list waiters;
 
     struct lease_revocation *revocation; /* while it is revoked */

@@ -294,6 +294,27 @@ static void test_checkpoints_shorten_the_next_promotion_only(void **state)
     lease_table_free(t);
 }
 
+/* The other way round: the renewal waits first. */
+static void test_no_checkpoint_is_handed_out_while_a_renewal_waits_for_one_to_be_cleared(void **state)
+{
+    (void)state;
+    struct lease_table *t = table(300000);
+    struct lease_checkpoint_due due[4];
+    int64_t seconds;
+    bool clear = false;
+    promote(t, 0, 0);
+    lease_grant(t, 1, 1000, 0, NULL);
+    assert_int_equal(lease_checkpoints(t, 300000, due, 4), 1);
+    assert_int_equal(lease_checkpoint(t, 1, 700, 300001), 0);
+    assert_int_equal(lease_renew(t, 1, 600000, &seconds, &clear), ERR_AGAIN);
+    assert_true(clear);
+    assert_int_equal(lease_checkpoints(t, 600001, due, 4), 0);
+    assert_int_equal(lease_checkpoint(t, 1, 0, 600002), 0);
+    assert_int_equal(lease_renew(t, 1, 600002, &seconds, &clear), 0);
+    assert_int_equal(lease_checkpoints(t, 900003, due, 4), 1);
+    lease_table_free(t);
+}
+
 /* Else the checkpoint would be applied behind the renewal, and the next leader would end the lease before the time that
  * its holder was told. */
 static void test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it(void **state)
@@ -491,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_checkpoints_shorten_the_next_promotion_only),
         cmocka_unit_test(test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it),
         cmocka_unit_test(test_a_checkpoint_is_cleared_where_none_are_made),
+        cmocka_unit_test(test_no_checkpoint_is_handed_out_while_a_renewal_waits_for_one_to_be_cleared),
         cmocka_unit_test(test_rows_are_etcds_and_load_again),
         cmocka_unit_test(test_questions_in_slices_give_each_thing_that_stays_exactly_once),
         cmocka_unit_test(test_random_histories_match_a_model),
