@@ -183,6 +183,7 @@ struct core {
     bool lacking;      /* a lack was seen and is not known to be over */
     bool raised_by_us; /* the alarm is on for that lack alone: it is cleared when there is space again */
     bool alarm_judged; /* the one that was on when this member started */
+    bool raise_open;   /* nobody knows whether the alarm that was proposed comes yet */
     struct core_own alarm_raise, alarm_clear;
 
     /* publishing */

@@ -55,9 +55,10 @@ void space_started(struct core *core)
 
 static void raised(struct core_request *request, int error, ProtobufCMessage *response)
 {
-    (void)error;
     (void)response;
-    ((struct core_own *)request->owner)->in_flight = false;
+    struct core_own *own = request->owner;
+    own->in_flight = false;
+    own->core->raise_open = error != 0;
 }
 
 static void raise_alarm(struct core *core)
@@ -99,7 +100,7 @@ static void cleared(struct core_request *request, int error, ProtobufCMessage *r
     struct core_own *own = request->owner;
     own->in_flight = false;
     if (error == 0) {
-        own->core->raised_by_us = false;
+        own->core->raised_by_us = own->core->raise_open = false;
     }
 }
 
@@ -108,7 +109,7 @@ static void clear_alarm(struct core *core)
     if (core->alarm_clear.in_flight || core->alarm_raise.in_flight) {
         return;
     }
-    if (!own_alarm(core)) { /* somebody was faster */
+    if (!own_alarm(core) && !core->raise_open) { /* somebody was faster */
         core->raised_by_us = false;
         return;
     }

@@ -633,6 +633,33 @@ static void test_a_member_that_was_down_catches_up(void **state)
     free(puts);
 }
 
+/* Nobody waited any more for what the alarm's proposal became when a majority came back and took it. */
+static void test_an_alarm_that_comes_after_its_time_is_taken_back_too(void **state)
+{
+    (void)state;
+    struct cluster_bed c = {0};
+    struct bed_request put;
+    cluster_bed_open(&c, 3);
+    size_t leader = cluster_bed_ready(&c), heard = other(&c, leader), away = 3 - leader - heard;
+    cluster_bed_advance(&c, 1000);
+    for (size_t i = 0; i < 3; i++) {
+        cluster_bed_isolate(&c, i, true);
+    }
+    c.beds[leader].space = (struct core_space){0, 1000000};
+    assert_int_equal(core_bed_put(&c.beds[leader], &put, "k", "v", 0), ERR_NO_SPACE);
+    cluster_bed_advance(&c, 200);
+    c.beds[leader].space = (struct core_space){UINT64_MAX, UINT64_MAX};
+    cluster_bed_advance(&c, 20000);
+    cluster_bed_isolate(&c, leader, false);
+    cluster_bed_isolate(&c, heard, false);
+    cluster_bed_isolate(&c, away, true);
+    cluster_bed_advance(&c, 15000);
+    assert_int_equal(cluster_bed_leader(&c), leader);
+    assert_false(kv_alarm(c.beds[leader].kv, ETCDSERVERPB__ALARM_TYPE__NOSPACE));
+    cluster_bed_isolate(&c, away, false);
+    cluster_bed_close(&c);
+}
+
 static void test_all_members_crash_and_everything_acknowledged_is_there(void **state)
 {
     (void)state;
@@ -683,6 +710,7 @@ int main(void)
         cmocka_unit_test(test_handing_over_ends_when_the_other_member_goes_away),
         cmocka_unit_test(test_a_leader_that_is_removed_hands_over_at_once),
         cmocka_unit_test(test_a_member_that_was_down_catches_up),
+        cmocka_unit_test(test_an_alarm_that_comes_after_its_time_is_taken_back_too),
         cmocka_unit_test(test_all_members_crash_and_everything_acknowledged_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
