@@ -27,8 +27,7 @@
     X(LEASES_NOT_EXTENDED, "a new leader counts leases from before its term")                                          \
     X(IMAGE_RESETS_APPLIED, "an image leaves the applied index behind")                                                \
     X(IMAGE_OF_TWO_MOMENTS, "the members told beside an image are newer than it")                                      \
-    X(REPLACED_ENTRIES_RETURN, "entries that an image replaced are read back from the log")                            \
-    X(CHECKPOINT_SHORTENS, "a checkpoint shortens a lease that was renewed while it was on its way")
+    X(REPLACED_ENTRIES_RETURN, "entries that an image replaced are read back from the log")
 
 #ifdef KEDGE_CANARIES
 

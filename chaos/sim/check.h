@@ -39,6 +39,8 @@ void sim_check_synced(struct sim_member *m, const struct raft_entry *entries, si
 /* At a start: each entry that the log still has, then its end. The log must have all that was synced. */
 void sim_check_recovered(struct sim_member *m, const struct raft_entry *entry);
 void sim_check_recovered_all(struct sim_member *m, uint64_t last_index, struct raft_hard_state state);
+/* An image is sent: what is told of the members beside it is of the same moment. */
+void sim_check_image_sent(struct sim_member *m, const struct raft_conf_state *conf);
 /* An image has taken the place of the log up to `at`. */
 void sim_check_image(struct sim_member *m, struct raft_position at);
 

@@ -144,6 +144,19 @@ void sim_check_recovered_all(struct sim_member *m, uint64_t last_index, struct r
     shadow->led_term = 0;
 }
 
+void sim_check_image_sent(struct sim_member *m, const struct raft_conf_state *conf)
+{
+    size_t count, same = 0;
+    const struct kv_member *members = kv_members(m->kv, &count); /* the v2 JSON is made of these */
+    for (size_t i = 0; i < count; i++) {
+        same += raft_ids_has(members[i].learner ? &conf->learners : &conf->voters, members[i].id);
+    }
+    if (same != count || count != conf->voters.count + conf->learners.count) {
+        sim_fail(m->sim, "member %u sends an image of %zu members and tells of %zu", m->slot,
+                 conf->voters.count + conf->learners.count, count);
+    }
+}
+
 /* What an image replaces was committed: the common log has it. */
 void sim_check_image(struct sim_member *m, struct raft_position at)
 {

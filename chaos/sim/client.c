@@ -4,6 +4,7 @@
 #define PAUSE_MS 80
 #define BUSY_PAUSE_MS 8     /* one seed in four */
 #define CLUSTER_PAUSE_MS 72 /* about 50 requests a second together, with all that goes wrong */
+#define CROWD_PAUSE_MS 1000 /* the same of a crowd */
 
 static struct random *rnd(struct sim_client *c)
 {
@@ -18,9 +19,10 @@ ProtobufCBinaryData sim_client_text(char *t)
 void sim_client_rest(struct sim_client *c)
 {
     c->state = SIM_IDLE;
-    uint64_t pause = c->sim->config.members > 1     ? CLUSTER_PAUSE_MS
-                     : c->sim->config.seed % 4 == 0 ? BUSY_PAUSE_MS
-                                                    : PAUSE_MS;
+    uint64_t pause = c->sim->client_count > SIM_CLIENTS ? CROWD_PAUSE_MS
+                     : c->sim->config.members > 1       ? CLUSTER_PAUSE_MS
+                     : c->sim->config.seed % 4 == 0     ? BUSY_PAUSE_MS
+                                                        : PAUSE_MS;
     c->due_ms = c->sim->now_ms + random_below(rnd(c), pause);
 }
 

@@ -60,7 +60,7 @@ static struct model_outcome told_by(const struct sim_client *c, const ProtobufCM
 static bool decided(int error)
 {
     return error == 0 || error == ERR_LEASE_NOT_FOUND || error == ERR_LEASE_EXIST || error == ERR_COMPACTED ||
-           error == ERR_FUTURE_REV;
+           error == ERR_FUTURE_REV || error == ERR_NO_SPACE;
 }
 
 /* As the slowest clock of a holder may count. */
@@ -94,6 +94,7 @@ static void propose(struct sim_client *c, int kind, Internal *internal)
     c->request = (struct core_request){.done = changed, .owner = c};
     int error = core_propose(c->at->core, &c->request, internal);
     if (error != 0) {
+        c->sim->result->faults[SIM_REFUSED] += error == ERR_NO_SPACE;
         sim_client_rest(c);
         return;
     }

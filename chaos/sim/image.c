@@ -76,6 +76,7 @@ static void send_image(struct core_env *env, const struct raft_message *message,
     i->cut = s->nemesis.storm && sim_chance(s, 4);
     list_push_back(&s->images, &i->node);
     sim_trace(s, "image", message->to, message->snapshot.index);
+    sim_check_image_sent(m, message->snapshot_conf);
 }
 
 static void report(struct sim_image *i, struct sim_member *from, bool taken)
@@ -143,6 +144,7 @@ static void arrive(struct sim_image *i, struct sim_member *to)
     CHECK(raft_message_decode(buffer_bytes(&bytes), &message, &owner) == 0);
     core_step(to->core, &message);
     to->dirty = true;
+    sim_nemesis_imaged(to);
     raft_message_owner_free(&owner);
     buffer_free(&bytes);
 }

@@ -24,7 +24,7 @@
 #include "raft/raft.h"
 #include "raft/wal/wal.h"
 
-enum { SIM_CLIENTS = 6, SIM_WATCHERS = 3, SIM_WATCHES = 4 };
+enum { SIM_CLIENTS = 6, SIM_CROWD = 40, SIM_WATCHERS = 3, SIM_WATCHES = 4 };
 #define SIM_NEVER UINT64_MAX
 #define SIM_HEARTBEAT_MS 100
 #define SIM_ELECTION_MS 1000
@@ -130,6 +130,7 @@ struct sim_member {
     bool crashed, dying, checked, dirty; /* checked: its state after the start; dirty: a turn is due */
     uint64_t crash_ms;                   /* planned */
     uint64_t paused_ms, stalled_ms;      /* stands still until then; the disk does */
+    bool full;                           /* the disk is */
     struct wal *wal;
     struct wal_contents contents;
     struct kv *kv;
@@ -181,6 +182,8 @@ struct sim {
     struct sim_result *result;
     struct random random;
     uint64_t now_ms;
+    bool short_logs;        /* segments and checkpoints of a few entries: who was away for a moment needs an image */
+    bool lease_checkpoints; /* etcd's gate LeaseCheckpoint */
     struct sim_member members[SIM_MEMBERS_MAX];
     unsigned member_count; /* slots that were ever used */
     struct sim_table born; /* ids of members that were ever started: 1 */
@@ -195,7 +198,8 @@ struct sim {
     bool quiet;  /* no new work; leases run out */
     bool idle;   /* clients and watchers rest */
 
-    struct sim_client clients[SIM_CLIENTS];
+    struct sim_client clients[SIM_CROWD];
+    int client_count; /* few; with short logs a crowd: who leads alone takes many entries that nobody else gets */
     struct sim_watcher watchers[SIM_WATCHERS];
     int64_t next_lease;
     uint64_t values;
@@ -258,9 +262,11 @@ void sim_net_free(struct sim *s);
 void sim_nemesis_init(struct sim *s);
 void sim_nemesis_run(struct sim *s);
 uint64_t sim_nemesis_due(const struct sim *s);
-void sim_nemesis_life(struct sim_member *m); /* plans the end of a life that begins */
-void sim_nemesis_healed(struct sim *s);      /* something was committed since calm began */
-void sim_nemesis_end(struct sim *s);         /* all is mended, for good */
+void sim_nemesis_life(struct sim_member *m);            /* plans the end of a life that begins */
+void sim_nemesis_fill(struct sim_member *m, bool full); /* its disk, or makes space */
+void sim_nemesis_imaged(struct sim_member *m);          /* an image has arrived there */
+void sim_nemesis_healed(struct sim *s);                 /* something was committed since calm began */
+void sim_nemesis_end(struct sim *s);                    /* all is mended, for good */
 
 /* reshape.c */
 void sim_reshape_transfer(struct sim *s);   /* leadership to somebody else */

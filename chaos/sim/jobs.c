@@ -12,6 +12,7 @@
 #define STORE_LATE_MS 30
 #define WORK_LATE_MS 20
 #define REPORT_LATE_MS 3
+#define FULL_DISK_RETRY_MS 100
 #define SNAP_DIR "member/snap"
 
 static void finish(struct sim_member *m, struct core_job *job)
@@ -40,38 +41,54 @@ static void disk_died(struct sim_member *m, struct core_job *job, int error)
 /* --- the log -------------------------------------------------------------------------------------------------------
  */
 
-/* All saves that wait, with one sync. */
-static void save_group(struct sim_member *m)
+static bool next_is_save(const struct sim_member *m)
 {
-    struct list group;
-    list_init(&group);
-    bool must_sync = false;
-    int error = 0;
-    while (error == 0 && !list_empty(&m->log_queue.jobs) &&
-           list_first(&m->log_queue.jobs, struct core_job, node)->kind == CORE_SAVE) {
-        struct core_job *job = container_of(list_pop_front(&m->log_queue.jobs), struct core_job, node);
-        list_push_back(&group, &job->node);
-        const struct core_save *save = &job->save;
-        const struct raft_hard_state none = {0};
-        error = wal_save(m->wal, save->entries, save->count,
-                         raft_hard_state_equal(save->hard_state, none) ? NULL : &save->hard_state);
-        must_sync |= save->must_sync;
-    }
-    if (error == 0 && must_sync) {
-        error = wal_sync(m->wal);
-    }
+    const struct list *jobs = &m->log_queue.jobs;
+    return !list_empty(jobs) && list_first(jobs, struct core_job, node)->kind == CORE_SAVE;
+}
+
+static void saved(struct sim_member *m, struct list *group, bool synced, int error)
+{
     struct list *node;
-    while ((node = list_pop_front(&group)) != NULL) {
+    while ((node = list_pop_front(group)) != NULL) {
         struct core_job *job = container_of(node, struct core_job, node);
         if (error != 0 || sim_disk_dead(m)) {
             disk_died(m, job, error);
             continue;
         }
-        if (must_sync) {
+        if (synced) {
             sim_check_synced(m, job->save.entries, job->save.count, &job->save.hard_state);
         }
         finish(m, job);
     }
+}
+
+/* All saves that wait, with one sync. False: there is no space for the next one. */
+static bool save_group(struct sim_member *m)
+{
+    struct list group;
+    list_init(&group);
+    bool must_sync = false;
+    int error = 0;
+    while (error == 0 && next_is_save(m)) {
+        struct core_job *job = list_first(&m->log_queue.jobs, struct core_job, node);
+        const struct core_save *save = &job->save;
+        const struct raft_hard_state none = {0};
+        error = wal_save(m->wal, save->entries, save->count,
+                         raft_hard_state_equal(save->hard_state, none) ? NULL : &save->hard_state);
+        if (error != ERR_DISK_FULL) {
+            list_remove(&job->node);
+            list_push_back(&group, &job->node);
+            must_sync |= save->must_sync;
+        }
+    }
+    bool full = error == ERR_DISK_FULL;
+    error = full ? 0 : error;
+    if (error == 0 && must_sync) {
+        error = wal_sync(m->wal);
+    }
+    saved(m, &group, must_sync, error);
+    return !full;
 }
 
 static int checkpoint(struct sim_member *m, struct core_checkpoint *c)
@@ -103,26 +120,51 @@ static int log_read(struct sim_member *m, struct core_log_read *read)
     return error;
 }
 
+static void other_job(struct sim_member *m, struct core_job *job)
+{
+    list_remove(&job->node);
+    job->error = job->kind == CORE_CHECKPOINT ? checkpoint(m, &job->checkpoint) : log_read(m, &job->log_read);
+    if (sim_disk_dead(m) || (job->error != 0 && job->error != ERR_ABSENT && job->error != ERR_DISK_FULL)) {
+        disk_died(m, job, job->error);
+    } else {
+        finish(m, job);
+    }
+}
+
+/* Saves wait for space. What is about older entries goes first, but not the record of an image, which ends the log. */
+static void pass_by(struct sim_member *m)
+{
+    list_each(node, &m->log_queue.jobs)
+    {
+        struct core_job *job = container_of(node, struct core_job, node);
+        bool ends_the_log = job->kind == CORE_CHECKPOINT && job->checkpoint.kv != NULL;
+        if (job->kind != CORE_SAVE && !ends_the_log && !m->crashed) {
+            other_job(m, job);
+        }
+    }
+}
+
 static void run_log(struct sim_member *m)
 {
-    while (!list_empty(&m->log_queue.jobs) && !m->crashed) {
+    bool full = false;
+    while (!list_empty(&m->log_queue.jobs) && !m->crashed && !full) {
         struct core_job *job = list_first(&m->log_queue.jobs, struct core_job, node);
         sim_trace(m->sim, "log job", job->kind, memory_fs_calls(m->disk));
         if (job->kind == CORE_SAVE) {
-            save_group(m);
-            continue;
-        }
-        list_remove(&job->node);
-        job->error = job->kind == CORE_CHECKPOINT ? checkpoint(m, &job->checkpoint) : log_read(m, &job->log_read);
-        if (sim_disk_dead(m) || (job->error != 0 && job->error != ERR_ABSENT)) {
-            disk_died(m, job, job->error);
+            full = !save_group(m);
         } else {
-            finish(m, job);
+            other_job(m, job);
         }
     }
+    if (full) {
+        pass_by(m);
+    }
     if (!m->crashed) {
-        wal_prepare(m->wal);
+        full |= wal_prepare(m->wal) == ERR_DISK_FULL;
         m->crashed = sim_disk_dead(m);
+    }
+    if (full) {
+        m->log_queue.due_ms = m->sim->now_ms + FULL_DISK_RETRY_MS;
     }
 }
 
@@ -265,19 +307,16 @@ static void start(struct core_env *env, struct core_job *job)
     if (job->kind == CORE_SAVE) {
         sim_check_saving(m, job->save.entries, job->save.count);
     }
-    if (queue->due_ms == SIM_NEVER) {
-        uint64_t late = queue == &m->log_queue ? LOG_LATE_MS : queue == &m->store_queue ? STORE_LATE_MS : WORK_LATE_MS;
-        queue->due_ms = m->sim->now_ms + random_below(&m->sim->random, late);
-        if (queue->due_ms < m->stalled_ms) {
-            queue->due_ms = m->stalled_ms;
-        }
-    }
+    uint64_t late = queue == &m->log_queue ? LOG_LATE_MS : queue == &m->store_queue ? STORE_LATE_MS : WORK_LATE_MS;
+    uint64_t due = m->sim->now_ms + random_below(&m->sim->random, late);
+    due = due < m->stalled_ms ? m->stalled_ms : due;
+    queue->due_ms = due < queue->due_ms ? due : queue->due_ms;
 }
 
 static struct core_space space(struct core_env *env)
 {
-    (void)env;
-    return (struct core_space){UINT64_MAX, UINT64_MAX};
+    struct wal_space left = wal_space(container_of(env, struct sim_member, env)->wal);
+    return (struct core_space){.ordinary_bytes = left.ordinary_bytes, .total_bytes = left.total_bytes};
 }
 
 static void queue_init(struct sim_queue *queue)

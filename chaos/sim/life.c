@@ -29,11 +29,18 @@ static bool went_well(struct sim_member *m, int error, const char *what, char *r
     return !m->crashed && error == 0;
 }
 
+/* Some lives have segments and checkpoints of a few entries, so that others need images soon; and others not, so that
+ * what an image replaces stays in the log behind it. */
+static bool short_log(const struct sim_member *m)
+{
+    return m->sim->short_logs && (m->serial + m->life) % 2 == 0;
+}
+
 static struct wal_config wal_settings(const struct sim_member *m)
 {
     return (struct wal_config){.fs = memory_fs_vtable(m->disk),
                                .dir = WAL_DIR,
-                               .segment_bytes = 8192 << (m->sim->config.seed % 4),
+                               .segment_bytes = short_log(m) ? 512 : 8192 << (m->sim->config.seed % 4),
                                .reserve_bytes = 1024};
 }
 
@@ -121,7 +128,10 @@ struct kv_config sim_kv_config(const struct sim_member *m)
 {
     return (struct kv_config){
         .member_id = m->id,
-        .lease = {.min_ttl_s = 2, .retry_ms = 5000 + 2 * SIM_ELECTION_MS, .hash_seed = m->sim->config.seed},
+        .lease = {.min_ttl_s = 2,
+                  .retry_ms = 5000 + 2 * SIM_ELECTION_MS,
+                  .checkpoint_interval_ms = m->sim->lease_checkpoints ? 200 : 0,
+                  .hash_seed = m->sim->config.seed},
     };
 }
 
@@ -232,7 +242,8 @@ static void make_core(struct sim_member *m, struct raft *raft)
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .election_ms = SIM_ELECTION_MS,
         .batch_interval_ms = 20 + (uint32_t)random_below(&m->sim->random, 200),
-        .snapshot_count = 10 + random_below(&m->sim->random, 200),
+        .snapshot_count =
+            short_log(m) ? 2 + random_below(&m->sim->random, 10) : 10 + random_below(&m->sim->random, 200),
         .strict_reconfig = m->sim->config.seed % 2 == 0,
         .name = "sim",
         .client_urls = urls,
@@ -283,7 +294,7 @@ void sim_life_start(struct sim_member *m)
 
 static void cut_clients(struct sim_member *m)
 {
-    for (int i = 0; i < SIM_CLIENTS; i++) {
+    for (int i = 0; i < m->sim->client_count; i++) {
         if (m->sim->clients[i].at == m) {
             sim_client_cut(&m->sim->clients[i]);
         }
@@ -372,6 +383,7 @@ void sim_life_crash(struct sim_member *m)
     sim_trace(s, "crash", power_loss, memory_fs_calls(m->disk));
     take_apart(m, false);
     memory_fs_fail(m->disk, 0, 0, false);
+    sim_nemesis_fill(m, false); /* a start needs some space */
     lose_power(m, power_loss);
     s->result->crashes++;
     bool soon = s->config.members == 1 || s->ending || !s->nemesis.storm;

@@ -291,6 +291,7 @@ void sim_member_quiet(struct sim_member *m)
         return;
     }
     memory_fs_fail(m->disk, 0, 0, false);
+    sim_nemesis_fill(m, false);
     m->paused_ms = m->stalled_ms = 0;
     if (m->log_queue.due_ms != SIM_NEVER && m->log_queue.due_ms > m->sim->now_ms + 5) {
         m->log_queue.due_ms = m->sim->now_ms; /* the disk stood still */

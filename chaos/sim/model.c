@@ -1,5 +1,6 @@
 #include "chaos/sim/model.h"
 
+#include "base/check.h"
 #include "base/crc32c.h"
 #include "base/error.h"
 #include <stdio.h>
@@ -190,10 +191,35 @@ static void compact(struct model *m, int64_t revision, struct model_outcome *out
     m->compacted = revision;
 }
 
+static void set_alarm(struct model *m, const Etcdserverpb__AlarmRequest *request)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->alarm_count; i++) {
+        if (m->alarms[i] != request->memberid) {
+            m->alarms[kept++] = m->alarms[i];
+        }
+    }
+    if (request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE) {
+        CHECK(kept < sizeof m->alarms / sizeof m->alarms[0]);
+        m->alarms[kept++] = request->memberid;
+    }
+    m->alarm_count = kept;
+}
+
+/* While somebody has no space nothing may grow; each transaction of the clients may put something. */
+static bool grows(const Etcdserverpb__InternalRaftRequest *request)
+{
+    return request->put != NULL || request->txn != NULL || request->lease_grant != NULL;
+}
+
 void model_apply(struct model *m, const Etcdserverpb__InternalRaftRequest *request, struct model_outcome *outcome)
 {
     *outcome = (struct model_outcome){0};
-    if (request->put != NULL) {
+    if (m->alarm_count > 0 && grows(request)) {
+        outcome->error = ERR_NO_SPACE;
+    } else if (request->alarm != NULL) {
+        set_alarm(m, request->alarm);
+    } else if (request->put != NULL) {
         const struct model_lease *l = request->put->lease == 0 ? NULL : model_lease(m, request->put->lease);
         if (request->put->lease != 0 && (l == NULL || !l->there)) {
             outcome->error = ERR_LEASE_NOT_FOUND;
@@ -288,8 +314,8 @@ uint32_t model_hash_kv(const struct model *m, int64_t compacted, int64_t revisio
     model_digest_range(m, 0, MODEL_KEYS, revision, &kept);
     for (size_t i = 0; i < m->count && m->changes[i].main <= revision; i++) {
         const struct model_change *c = &m->changes[i];
-        bool keep = model_at(m, c->key, revision) == c;
-        if ((c->main <= compacted && kept > 0 && !keep) || (c->main == compacted && c->dead)) {
+        bool keep = model_at(m, c->key, kept > 0 ? revision : compacted) == c; /* all is gone: what compaction left */
+        if (c->main <= compacted && !keep) {
             continue;
         }
         char name[MODEL_KEY_LEN + 1];

@@ -37,6 +37,8 @@ struct model {
     size_t newest[MODEL_KEYS];  /* as `before` */
     struct model_lease *leases; /* [i] = lease i + 1 */
     size_t lease_count, lease_capacity;
+    uint64_t alarms[16]; /* members that have no space */
+    size_t alarm_count;
     int64_t revision, compacted;
     int64_t sub; /* changes of the transaction under way */
 };

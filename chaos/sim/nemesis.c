@@ -11,7 +11,7 @@
 
 static const enum sim_fault KINDS[] = {
     SIM_KILL, SIM_ALL_DOWN, SIM_PAUSE,    SIM_STALL,     SIM_DRIFT,  SIM_ISOLATE,   SIM_SPLIT, SIM_ONE_WAY,
-    SIM_LINK, SIM_LOST,     SIM_TRANSFER, SIM_ADD_VOTER, SIM_REMOVE, SIM_DISK_DEAD, SIM_STEP,
+    SIM_LINK, SIM_LOST,     SIM_TRANSFER, SIM_ADD_VOTER, SIM_REMOVE, SIM_DISK_DEAD, SIM_STEP,  SIM_FULL,
 };
 enum { KIND_COUNT = sizeof KINDS / sizeof KINDS[0] };
 
@@ -80,6 +80,14 @@ static struct sim_member *victim(struct sim *s)
     return count == 0 ? NULL : up[random_below(&s->random, count)];
 }
 
+void sim_nemesis_imaged(struct sim_member *m)
+{
+    struct sim *s = m->sim;
+    if (s->nemesis.storm && !m->leaving && sim_chance(s, 2)) {
+        m->crash_ms = s->now_ms + random_below(&s->random, 500);
+    }
+}
+
 static void kill_all(struct sim *s)
 {
     for (unsigned i = 0; i < s->member_count; i++) {
@@ -89,6 +97,12 @@ static void kill_all(struct sim *s)
         }
     }
     sim_fault(s, SIM_ALL_DOWN, 0, 0);
+}
+
+void sim_nemesis_fill(struct sim_member *m, bool full)
+{
+    m->full = full;
+    memory_fs_space(m->disk, full ? memory_fs_used(m->disk) + random_below(&m->sim->random, 4096) : UINT64_MAX);
 }
 
 static void harm(struct sim *s, enum sim_fault kind)
@@ -112,6 +126,11 @@ static void harm(struct sim *s, enum sim_fault kind)
         if (m->log_queue.due_ms != SIM_NEVER && m->log_queue.due_ms < m->stalled_ms) {
             m->log_queue.due_ms = m->stalled_ms;
         }
+    } else if (kind == SIM_FULL) {
+        sim_nemesis_fill(m, !m->full);
+        if (!m->full) {
+            return;
+        }
     } else if (kind == SIM_STEP) {
         m->wall_ms = (int64_t)sim_between(s, 0, 7200000) - 3600000;
     } else if (kind == SIM_DRIFT) {
@@ -131,6 +150,18 @@ static void cut_between(struct sim *s, uint32_t here, bool out, bool in)
                 sim_net_cut(s, i, j, out);
                 sim_net_cut(s, j, i, in);
             }
+        }
+    }
+}
+
+/* All who have nothing to do ask the one that is cut off: a leader takes many entries then that nobody else gets. */
+static void crowd(struct sim *s, struct sim_member *m)
+{
+    for (int i = 0; i < s->client_count; i++) {
+        struct sim_client *c = &s->clients[i];
+        if (c->state == SIM_IDLE) {
+            c->at = m;
+            c->due_ms = s->now_ms + random_below(&s->random, SIM_ELECTION_MS / 2);
         }
     }
 }
@@ -156,6 +187,9 @@ static void partition(struct sim *s, enum sim_fault kind)
     }
     sim_net_links(s);
     s->nemesis.heal_ms = s->now_ms + sim_between(s, 100, sim_chance(s, 3) ? 12000 : 3000);
+    if (s->client_count == SIM_CROWD) {
+        crowd(s, m);
+    }
     sim_fault(s, kind, m->slot, 0);
 }
 

@@ -24,8 +24,7 @@ struct sim_call {
 
     /* at work */
     struct core_request request;
-    struct lease_waiter waiter;
-    int64_t lease;
+    struct core_lease_call lease;
 };
 
 static void back(struct sim_call *c, int status, struct bytes response)
@@ -49,41 +48,16 @@ static struct sim_call *of_request(struct core_request *request)
     return container_of(request, struct sim_call, request);
 }
 
-static void lease_decided(struct lease_waiter *waiter, int error)
+static void renewed(struct core_lease_call *lease, int error)
 {
-    struct sim_call *c = container_of(waiter, struct sim_call, waiter);
-    back_text(c, error == ERR_LEASE_NOT_FOUND ? 404 : 400, error_text(error));
-}
-
-static void renew(struct sim_call *c, struct sim_member *m)
-{
-    struct lease_table *table = kv_leases(m->kv);
+    struct sim_call *c = lease->owner;
     Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
-    response.id = c->lease;
-    int error = lease_renew(table, c->lease, core_now_ms(m->core), &response.ttl, NULL);
-    if (error == ERR_AGAIN) {
-        c->waiter.done = lease_decided;
-        error = lease_wait(table, c->lease, &c->waiter);
-        if (error == 0) {
-            return;
-        }
-    }
+    response.id = lease->id;
+    response.ttl = lease->ttl_s;
     if (error == 0) {
         back(c, 200, pb_pack(&response.base, &c->arena));
     } else {
-        lease_decided(&c->waiter, error);
-    }
-}
-
-static void caught_up(struct core_request *request, int error, ProtobufCMessage *response)
-{
-    (void)response;
-    struct sim_call *c = of_request(request);
-    struct sim_member *m = sim_member_of(c->sim, c->to);
-    if (error != 0) {
-        back_text(c, 408, "waiting for node to catch up its applied index has timed out");
-    } else {
-        renew(c, m);
+        back_text(c, error == ERR_LEASE_NOT_FOUND ? 404 : error == ERR_NOT_PRIMARY ? 400 : 408, error_text(error));
     }
 }
 
@@ -95,9 +69,8 @@ static void answer_keepalive(struct sim_call *c, struct sim_member *m)
         back_text(c, 400, "error unmarshalling request");
         return;
     }
-    c->lease = request->id;
-    c->request = (struct core_request){.done = caught_up};
-    if (core_barrier(m->core, &c->request) != 0) {
+    c->lease = (struct core_lease_call){.done = renewed, .owner = c, .id = request->id, .arena = &c->arena};
+    if (core_lease_renew_passed_on(m->core, &c->lease) != 0) {
         back_text(c, 408, "");
     }
 }
@@ -151,7 +124,7 @@ static void let_go(struct sim_call *c)
     struct sim_member *m = sim_member_of(c->sim, c->to);
     if (c->stage == AT_WORK && m != NULL && m->core != NULL) {
         core_cancel(m->core, &c->request);
-        lease_unwait(&c->waiter);
+        core_lease_cancel(&c->lease);
     }
 }
 
@@ -240,7 +213,6 @@ static void peer_call(struct core_env *env, struct core_peer_call *call)
     struct sim_member *m = container_of(env, struct sim_member, env);
     struct sim *s = m->sim;
     struct sim_call *c = mem_zalloc(sizeof *c);
-    list_init(&c->waiter.node);
     c->sim = s;
     c->call = call;
     c->from = m->id;

@@ -23,12 +23,31 @@ const char *sim_canary_name(enum sim_canary canary)
 const char *sim_fault_name(enum sim_fault fault)
 {
     static const char *const names[SIM_FAULTS] = {
-        "kills",          "power losses",  "dead disks",       "all down",
-        "pauses",         "disk stalls",   "clock drifts",     "wall clock steps",
-        "isolations",     "splits",        "one-way cuts",     "link cuts",
-        "messages lost",  "messages late", "messages doubled", "messages overtaken",
-        "images cut",     "images",        "leader transfers", "voters added",
-        "learners added", "promotions",    "removals",
+        "kills",
+        "power losses",
+        "dead disks",
+        "all down",
+        "pauses",
+        "disk stalls",
+        "full disks",
+        "refusals",
+        "clock drifts",
+        "wall clock steps",
+        "isolations",
+        "splits",
+        "one-way cuts",
+        "link cuts",
+        "messages lost",
+        "messages late",
+        "messages doubled",
+        "messages overtaken",
+        "images cut",
+        "images",
+        "leader transfers",
+        "voters added",
+        "learners added",
+        "promotions",
+        "removals",
     };
     return names[fault];
 }
@@ -64,6 +83,9 @@ void sim_trace(struct sim *s, const char *what, uint64_t a, uint64_t b)
 /* Where everybody stands, for the story. */
 void sim_tell(struct sim *s)
 {
+    for (size_t i = 0; i < s->check.model.alarm_count && s->config.verbose; i++) {
+        fprintf(stderr, "member %llx has no space\n", (unsigned long long)s->check.model.alarms[i]);
+    }
     for (unsigned i = 0; i < s->member_count && s->config.verbose; i++) {
         const struct sim_member *m = &s->members[i];
         fprintf(stderr, "member %u (%llx): state %d leaving %d saved %zu durable %llu applied %llu of %zu\n", i,
@@ -117,7 +139,7 @@ static uint64_t next_due(struct sim *s)
     for (int i = 0; i < SIM_WATCHERS; i++) {
         due = earlier(due, sim_watcher_due(&s->watchers[i]));
     }
-    for (int i = 0; i < SIM_CLIENTS; i++) {
+    for (int i = 0; i < s->client_count; i++) {
         const struct sim_client *c = &s->clients[i];
         due = !s->idle || c->state != SIM_IDLE ? earlier(due, c->due_ms) : due;
     }
@@ -126,7 +148,7 @@ static uint64_t next_due(struct sim *s)
 
 static void run_clients(struct sim *s)
 {
-    for (int i = 0; i < SIM_CLIENTS; i++) {
+    for (int i = 0; i < s->client_count; i++) {
         sim_client_run(&s->clients[i]);
     }
 }
@@ -219,9 +241,21 @@ static bool each_up(struct sim *s, bool (*is)(struct sim_member *m))
     return true;
 }
 
+/* Who raised it for a full disk takes it back; one that was removed can't. */
+static bool has_alarm(struct sim_member *m)
+{
+    const struct model *model = &m->sim->check.model;
+    for (size_t i = 0; i < model->alarm_count; i++) {
+        if (sim_member_of(m->sim, model->alarms[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool member_settled(struct sim_member *m)
 {
-    return core_ready(m->core) && m->shadow.applied >= m->recovered && sim_check_current(m);
+    return core_ready(m->core) && m->shadow.applied >= m->recovered && sim_check_current(m) && !has_alarm(m);
 }
 
 static bool settled(struct sim *s)
@@ -343,7 +377,10 @@ static void set_up(struct sim *s)
         s->first_ids[i] = m->id;
         plant(s, m);
     }
-    for (int i = 0; i < SIM_CLIENTS; i++) {
+    s->short_logs = sim_chance(s, 2);
+    s->client_count = s->short_logs ? SIM_CROWD : SIM_CLIENTS;
+    s->lease_checkpoints = sim_chance(s, 3);
+    for (int i = 0; i < s->client_count; i++) {
         s->clients[i].sim = s;
     }
     for (int i = 0; i < SIM_WATCHERS; i++) {
@@ -358,7 +395,7 @@ static void tear_down(struct sim *s)
     for (unsigned i = 0; i < s->member_count; i++) {
         sim_life_end(&s->members[i]);
     }
-    for (int i = 0; i < SIM_CLIENTS; i++) {
+    for (int i = 0; i < s->client_count; i++) {
         buffer_free(&s->clients[i].rows);
         arena_free(&s->clients[i].arena);
     }

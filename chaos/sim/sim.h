@@ -5,8 +5,8 @@
  *
  * Faults (nemesis.c): messages lost, late, doubled, out of order; members cut off, one way or both, in every shape;
  * images cut off midway; processes killed, machines without power at any call to the disk or at any time, with unsynced
- * writes lost or torn; members paused, their clocks fast or slow, their disks stalled; leadership handed over; members
- * added, promoted and removed. Storms of such faults take turns with calm, in which all must work again soon.
+ * writes lost or torn; members paused, their clocks fast or slow, their disks stalled or full; leadership handed over;
+ * members added, promoted and removed. Storms of such faults take turns with calm, in which all must work again soon.
  *
  * What must hold is judged by checkers in files of their own:
  *   check_log.c       logs match; what was synced is still there at the next start
@@ -49,6 +49,8 @@ enum sim_fault {
     SIM_ALL_DOWN,    /* all members at once */
     SIM_PAUSE,       /* a member stood still */
     SIM_STALL,       /* a disk took its time */
+    SIM_FULL,        /* a disk was full */
+    SIM_REFUSED,     /* of those: changes answered with NOSPACE */
     SIM_DRIFT,       /* a clock changed its speed */
     SIM_STEP,        /* a wall clock jumped, up to an hour either way */
     SIM_ISOLATE,     /* one member cut off */

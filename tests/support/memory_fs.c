@@ -289,7 +289,7 @@ static int m_read(struct wal_file *file, void *data, size_t len, uint64_t offset
     return count_file_call(file_of(file), "read");
 }
 
-static uint64_t used(const struct memory_fs *m)
+uint64_t memory_fs_used(const struct memory_fs *m)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < m->now.count; i++) {
@@ -306,7 +306,7 @@ static int grow(struct memory_file *f, uint64_t len)
         return 0;
     }
     size_t more = (size_t)len - b->len;
-    if (used(f->m) + more > f->m->space) {
+    if (memory_fs_used(f->m) + more > f->m->space) {
         return -ENOSPC;
     }
     memset(buffer_reserve(b, more), 0, more);

@@ -19,6 +19,7 @@ const char *memory_fs_failed_call(const struct memory_fs *m); /* name of the fun
 
 /* Space in bytes over all files (allocated or written); UINT64_MAX at first. */
 void memory_fs_space(struct memory_fs *m, uint64_t bytes);
+uint64_t memory_fs_used(const struct memory_fs *m);
 
 /* Power loss: what was not synced survives in part, decided by the seed. Files that were open may only be
  * closed after it (wal_abandon does that). */
