@@ -91,6 +91,13 @@ struct core_job {
     };
 };
 
+/* May it go before saves that wait for space? Checkpoints and log reads are about what is durable already, and a
+ * checkpoint is what makes room; but the record of an image (core/install.c) ends the log that was here before. */
+static inline bool core_job_passes_saves(const struct core_job *job)
+{
+    return job->kind != CORE_SAVE && (job->kind != CORE_CHECKPOINT || job->checkpoint.kv == NULL);
+}
+
 /* Room for what can still be written to the log, as wal_space tells it: admission looks at it. */
 struct core_space {
     uint64_t ordinary_bytes, total_bytes; /* UINT64_MAX = no lack is known */

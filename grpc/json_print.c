@@ -1,6 +1,7 @@
 #include "grpc/json.h"
 
 #include "base/gojson.h"
+#include "base/gotext.h"
 #include "base/pb.h"
 #include <inttypes.h>
 
@@ -11,18 +12,14 @@ static void put_char(struct buffer *out, char c)
 
 void json_print_string(struct bytes text, struct buffer *out)
 {
-    static const char named[] = "\b\f\n\r\t", letters[] = "bfnrt";
+    static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
     put_char(out, '"');
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
-        if (c == '"' || c == '\\') {
-            buffer_printf(out, "\\%c", c);
-        } else if (c != 0 && strchr(named, c) != NULL) {
-            buffer_printf(out, "\\%c", letters[strchr(named, c) - named]);
-        } else if (c < 0x20) {
-            buffer_printf(out, "\\u%04x", c);
-        } else {
+        if (c >= ' ' && c != '"' && c != '\\') {
             put_char(out, (char)c);
+        } else if (!gotext_escape_named(out, c, named)) {
+            buffer_printf(out, "\\u%04x", c);
         }
     }
     put_char(out, '"');

@@ -131,14 +131,13 @@ static void other_job(struct sim_member *m, struct core_job *job)
     }
 }
 
-/* Saves wait for space. What is about older entries goes first, but not the record of an image, which ends the log. */
+/* Saves wait for space, in their order. */
 static void pass_by(struct sim_member *m)
 {
     list_each(node, &m->log_queue.jobs)
     {
         struct core_job *job = container_of(node, struct core_job, node);
-        bool ends_the_log = job->kind == CORE_CHECKPOINT && job->checkpoint.kv != NULL;
-        if (job->kind != CORE_SAVE && !ends_the_log && !m->crashed) {
+        if (core_job_passes_saves(job) && !m->crashed) {
             other_job(m, job);
         }
     }

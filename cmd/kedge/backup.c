@@ -26,7 +26,7 @@ static void looked(struct backup_job *job)
         if (note->damage[0] == '\0') {
             backup->last = *note;
         }
-        backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, note->slot_s, backup_wall_s());
+        backup_slot_known(backup, note->slot_s);
     }
     free(backup->first_notes);
     backup->first_notes = NULL;

@@ -134,5 +134,7 @@ void backup_run_free(struct backup_run *run); /* at the process' end */
 void backup_calls_register(struct backup *backup, struct server *server);
 
 int64_t backup_wall_s(void);
+/* This slot was taken, here or elsewhere: last_slot_s is the latest of those that are not in the future. */
+void backup_slot_known(struct backup *backup, int64_t slot_s);
 
 #endif

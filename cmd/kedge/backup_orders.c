@@ -62,7 +62,7 @@ static struct backup_report obey(struct backup *backup, const struct backup_orde
     if (!is_valid(backup, order, from)) {
         return (struct backup_report){0};
     }
-    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, order->last_s, backup_wall_s());
+    backup_slot_known(backup, order->last_s);
     if (order->kind == BACKUP_BEGIN && report_of(backup).able) {
         backup_run_start(backup, order->run, order->slot_s, NULL, NULL);
     } else if (backup->run != NULL && backup_run_number(backup->run) == order->run) {

@@ -63,6 +63,11 @@ int64_t backup_wall_s(void)
     return member_wall_ms() / 1000;
 }
 
+void backup_slot_known(struct backup *backup, int64_t slot_s)
+{
+    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, slot_s, backup_wall_s());
+}
+
 static uint64_t now_ms(const struct backup_run *run)
 {
     return loop_now_ms(run->backup->loop);
@@ -264,7 +269,7 @@ static void committed(struct backup_job *job)
     run->committed = true;
     backup->last = *note;
     backup->successes++;
-    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, note->slot_s, backup_wall_s());
+    backup_slot_known(backup, note->slot_s);
     log_info("took a backup", log_str("name", note->name), log_int("revision", note->revision),
              log_uint("size", note->size), log_uint("stored-size", note->stored_size), log_uint("hash", note->hash),
              log_duration("took", note->duration_ms * 1000000));
@@ -375,7 +380,7 @@ static void already_taken(struct backup_run *run)
     const struct backup_note *note = &run->writer.note;
     log_info("this slot's backup is there already", log_str("name", note->name));
     backup->last = *note;
-    backup->last_slot_s = backup_lead_later_s(backup->last_slot_s, note->slot_s, backup_wall_s());
+    backup_slot_known(backup, note->slot_s);
     tell(run, NULL);
     close_view(run);
     backup_turn(backup);

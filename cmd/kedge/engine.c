@@ -114,20 +114,13 @@ static void other_job(struct engine *engine, struct core_job *job)
     finish(engine, job);
 }
 
-/* The record of an image (core/install.c) ends the log that was here before. */
-static bool ends_the_log(const struct core_job *job)
-{
-    return job->kind == CORE_CHECKPOINT && job->checkpoint.kv != NULL;
-}
-
-/* Saves wait for room, in their order. Checkpoints and log reads are about what is durable already, so they may go
- * first; a checkpoint is what makes room. */
+/* Saves wait for room, in their order. */
 static void pass_by(struct engine *engine, struct list *jobs)
 {
     list_each(node, jobs)
     {
         struct core_job *job = container_of(node, struct core_job, node);
-        if (job->kind != CORE_SAVE && !ends_the_log(job)) {
+        if (core_job_passes_saves(job)) {
             other_job(engine, job);
         }
     }

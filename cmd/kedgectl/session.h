@@ -69,19 +69,22 @@ const char *session_error(struct arena *arena, enum grpc_code code, const char *
 #define MAINTENANCE_DEFRAGMENT "/etcdserverpb.Maintenance/Defragment"
 #define MAINTENANCE_DOWNGRADE "/etcdserverpb.Maintenance/Downgrade"
 #define MAINTENANCE_SNAPSHOT "/etcdserverpb.Maintenance/Snapshot"
-#define MAINTENANCE_DEFRAGMENT "/etcdserverpb.Maintenance/Defragment"
 #define MAINTENANCE_STATUS "/etcdserverpb.Maintenance/Status"
 #define MAINTENANCE_HASH_KV "/etcdserverpb.Maintenance/HashKV"
 
+static inline ProtobufCBinaryData session_binary(struct bytes text)
+{
+    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text.data, .len = text.len};
+}
+
 static inline ProtobufCBinaryData session_bytes(const char *text)
 {
-    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text, .len = strlen(text)};
+    return session_binary(bytes_str(text));
 }
 
 static inline ProtobufCBinaryData session_arg(const struct cli_call *call, int place)
 {
-    struct bytes arg = cli_arg(call, place);
-    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)arg.data, .len = arg.len};
+    return session_binary(cli_arg(call, place));
 }
 
 #endif

@@ -49,22 +49,17 @@ static void end(struct watching *w, int status)
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
-static ProtobufCBinaryData binary(struct bytes text)
-{
-    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text.data, .len = text.len};
-}
-
 static void send_create(struct watching *w, const struct watcher *one)
 {
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     static const ProtobufCBinaryData zero = {.len = 1, .data = (uint8_t *)(uintptr_t) "\0"};
-    create.key = binary(one->args.key);
+    create.key = session_binary(one->args.key);
     if (one->args.prefix) {
         create.range_end = create.key.len == 0 ? zero : ops_prefix_end(&w->session->call->arena, create.key);
         create.key = create.key.len == 0 ? zero : create.key;
     } else if (one->args.range_end.data != NULL) {
-        create.range_end = binary(one->args.range_end);
+        create.range_end = session_binary(one->args.range_end);
     }
     create.start_revision = one->next_revision;
     create.prev_kv = one->args.prev_kv;

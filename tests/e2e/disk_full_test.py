@@ -11,6 +11,7 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 from etcd3.etcdrpc import rpc_pb2_grpc as stubs
 
+import filler
 import tally
 from member import Member
 from tally import expect
@@ -37,17 +38,6 @@ def fill(path):
                 pass
         except OSError:
             pass
-
-
-def room():
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
-
-
-def leave(size):
-    with open(os.path.join(folder, "filler"), "wb", buffering=0) as f:
-        while room() > size:
-            f.write(bytes(min(1 << 20, room() - size)))
 
 
 member = Member()
@@ -121,12 +111,12 @@ try:
     for name in os.listdir(os.path.join(member.data, "member", "wal")):
         if name.endswith(".tmp"):
             os.unlink(os.path.join(member.data, "member", "wal", name))
-    leave(40 << 20)
+    filler.leave(folder, 40 << 20)
     member.start()
     least = 1 << 40
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
-        least = min(least, room())
+        least = min(least, filler.room(folder))
     expect("nobody takes the last of the space to give it back", least > 30 << 20, f"{least} bytes were left")
     member.stop()
 except Exception as error:

@@ -11,6 +11,7 @@ import threading
 import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
+import filler
 import tally
 from cluster import Stubs
 from member import Member
@@ -31,18 +32,6 @@ if not mounted:
     tally.skip_all("no file system can be mounted here")
 
 
-def room():
-    status = os.statvfs(folder)
-    return status.f_bfree * status.f_frsize
-
-
-def leave(size):
-    with open(os.path.join(folder, "filler"), "wb", buffering=0) as f:
-        while room() > size:
-            f.write(bytes(min(1 << 20, room() - size)))
-        os.fsync(f.fileno())
-
-
 def put(member, i):
     try:
         with Stubs(member) as s:
@@ -53,7 +42,7 @@ def put(member, i):
 
 
 def test_a_write_that_is_cut_short_is_lack_of_space(member):
-    leave(12_000_000)
+    filler.leave(folder, 12_000_000)
     for begin in range(1, 25, 6):
         puts = [threading.Thread(target=put, args=(member, begin + i)) for i in range(6)]
         for thread in puts:

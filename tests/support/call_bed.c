@@ -243,6 +243,16 @@ Etcdserverpb__WatchResponse *call_bed_receive(struct call_bed *s, struct client_
     return (Etcdserverpb__WatchResponse *)message;
 }
 
+struct client_status call_bed_receive_end(struct call_bed *s, struct client_stream *stream)
+{
+    ProtobufCMessage *message;
+    struct client_status status;
+    int result =
+        client_stream_receive(stream, 5000, &etcdserverpb__watch_response__descriptor, &s->arena, &message, &status);
+    assert_int_equal(result, -1);
+    return status;
+}
+
 void call_bed_send_cancel(struct client_stream *stream, int64_t id)
 {
     Etcdserverpb__WatchCancelRequest cancel = ETCDSERVERPB__WATCH_CANCEL_REQUEST__INIT;

@@ -54,6 +54,8 @@ struct client_call *call_bed_open_held(struct call_bed *s);
 
 /* A watch's next message; there must be one. */
 Etcdserverpb__WatchResponse *call_bed_receive(struct call_bed *s, struct client_stream *stream);
+/* How it ends, which must be next. The text is the bed's arena's. */
+struct client_status call_bed_receive_end(struct call_bed *s, struct client_stream *stream);
 void call_bed_send_cancel(struct client_stream *stream, int64_t id);
 
 #endif

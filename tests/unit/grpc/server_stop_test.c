@@ -62,11 +62,7 @@ static void test_stop_ends_streams_at_once_after_what_they_have_queued(void **st
     server_stop(s->server, 5000, stopped, &is_stopped);
     assert_int_equal(s->cancel_reason, ERR_STOPPED);
     assert_int_equal(call_bed_receive(s, stream)->watch_id, 2);
-    ProtobufCMessage *message;
-    struct client_status status;
-    assert_int_equal(
-        client_stream_receive(stream, 5000, &etcdserverpb__watch_response__descriptor, &s->arena, &message, &status),
-        -1);
+    struct client_status status = call_bed_receive_end(s, stream);
     assert_int_equal(status.code, GRPC_UNAVAILABLE);
     assert_string_equal(status.text, "etcdserver: server stopped");
     client_stream_close(stream);
