@@ -265,15 +265,22 @@ static void test_renewals_and_grants_during_a_promotion_keep_their_own_expiry(vo
     lease_table_free(t);
 }
 
+/* A leader's, with one lease of 1,000 s and a checkpoint each 300 s. */
+static struct lease_table *table_with_checkpoints(void)
+{
+    struct lease_table *t = table(300000);
+    promote(t, 0, 0);
+    lease_grant(t, 1, 1000, 0, NULL);
+    return t;
+}
+
 static void test_checkpoints_shorten_the_next_promotion_only(void **state)
 {
     (void)state;
-    struct lease_table *t = table(300000);
+    struct lease_table *t = table_with_checkpoints();
     struct lease_checkpoint_due due[4];
     int64_t seconds;
     bool clear = false;
-    promote(t, 0, 0);
-    lease_grant(t, 1, 1000, 0, NULL);
     lease_grant(t, 2, 200, 0, NULL); /* shorter than the interval: none */
     assert_int_equal(lease_checkpoints(t, 299999, due, 4), 0);
     assert_int_equal(lease_checkpoints(t, 300001, due, 4), 1);
@@ -298,12 +305,10 @@ static void test_checkpoints_shorten_the_next_promotion_only(void **state)
 static void test_no_checkpoint_is_handed_out_while_a_renewal_waits_for_one_to_be_cleared(void **state)
 {
     (void)state;
-    struct lease_table *t = table(300000);
+    struct lease_table *t = table_with_checkpoints();
     struct lease_checkpoint_due due[4];
     int64_t seconds;
     bool clear = false;
-    promote(t, 0, 0);
-    lease_grant(t, 1, 1000, 0, NULL);
     assert_int_equal(lease_checkpoints(t, 300000, due, 4), 1);
     assert_int_equal(lease_checkpoint(t, 1, 700, 300001), 0);
     assert_int_equal(lease_renew(t, 1, 600000, &seconds, &clear), ERR_AGAIN);
@@ -320,12 +325,10 @@ static void test_no_checkpoint_is_handed_out_while_a_renewal_waits_for_one_to_be
 static void test_a_renewal_while_a_checkpoint_is_on_its_way_clears_it(void **state)
 {
     (void)state;
-    struct lease_table *t = table(300000);
+    struct lease_table *t = table_with_checkpoints();
     struct lease_checkpoint_due due[4];
     int64_t seconds;
     bool clear = false;
-    promote(t, 0, 0);
-    lease_grant(t, 1, 1000, 0, NULL);
     assert_int_equal(lease_checkpoints(t, 300000, due, 4), 1);
     assert_int_equal(lease_renew(t, 1, 300001, &seconds, &clear), ERR_AGAIN);
     assert_true(clear);

@@ -359,15 +359,21 @@ static void test_a_source_that_is_not_ready_is_waited_for(void **state)
     assert_pattern(&B->image_bytes, 200000);
 }
 
+/* 20 MiB, of which the receiver has taken what it wants for now. */
+static void send_to_slow(struct peer_bed *bed, struct peer_bed_source *s)
+{
+    peer_bed_source(s, (uint64_t)20 << 20);
+    B->slow = true;
+    send_image(bed, s);
+    assert_true(peer_bed_until(bed, 2000, B->image_bytes.len > 0));
+    peer_bed_run(bed, 200);
+}
+
 static void test_a_receiver_takes_an_image_at_its_own_pace(void **state)
 {
     struct peer_bed *bed = *state;
     struct peer_bed_source s;
-    peer_bed_source(&s, (uint64_t)20 << 20);
-    B->slow = true;
-    send_image(bed, &s);
-    assert_true(peer_bed_until(bed, 2000, B->image_bytes.len > 0));
-    peer_bed_run(bed, 200);
+    send_to_slow(bed, &s);
     assert_true(B->image_bytes.len <= 65536); /* what was read when it said enough */
     assert_true(s.at < (uint64_t)16 << 20);   /* the rest waits in the sender and the kernel */
     while (B->image != NULL && B->finished == 0) {
@@ -382,11 +388,7 @@ static void test_a_source_gives_up_while_the_receiver_takes_nothing(void **state
 {
     struct peer_bed *bed = *state;
     struct peer_bed_source s;
-    peer_bed_source(&s, (uint64_t)20 << 20);
-    B->slow = true;
-    send_image(bed, &s);
-    assert_true(peer_bed_until(bed, 2000, B->image_bytes.len > 0));
-    peer_bed_run(bed, 200);
+    send_to_slow(bed, &s);
     peer_source_give_up(&s.source);
     assert_int_equal(s.closed, 0); /* not inside the call */
     assert_true(peer_bed_until(bed, 2000, A->reported_failed == 1));
